@@ -1,0 +1,1 @@
+"""The recommender: segments, networks, neighbours, ranking, evaluation. Knows no Kafka, HTTP, environment or clock."""

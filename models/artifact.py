@@ -1,0 +1,217 @@
+"""A recommender as files: safetensors, JSON and digests; nothing in it is ever executed.
+
+An artifact is a folder:
+- manifest.json: the version, how the weights were made, the SHA-256 of every other file;
+- weights.safetensors: the network's weights by their names;
+- tables.safetensors: item_category and popularity, (N,) each;
+- vocabulary.json: the item and category ids in the order of their rows;
+- neighbours.safetensors: the arrays of item CF, where the artifact has them.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from models.errors import ArtifactError
+from models.networks import Network, NetworkConfig
+from models.recommender import Recommender
+from models.segment import SegmentRule
+from models.vocabulary import Vocabulary
+
+FORMAT = 1  # raised when an older program could not read the files any more
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+TABLES = "tables.safetensors"
+VOCABULARY = "vocabulary.json"
+NEIGHBOURS = "neighbours.safetensors"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact says of itself.
+
+    ``files`` maps each file's name to its SHA-256. ``training`` and ``metrics`` are for people and
+    for comparison; loading depends on neither.
+    """
+
+    format: int
+    version: str
+    trained_at_ms: int
+    code_version: str
+    network: NetworkConfig
+    rule: SegmentRule
+    n_items: int
+    n_categories: int
+    training: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """The manifest as it stands in its file."""
+        return json.dumps(_finite(asdict(self)), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def save(
+    directory: str | Path,
+    recommender: Recommender,
+    *,
+    training: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write a recommender to ``directory``, which appears complete or not at all.
+
+    An artifact of the same version already there is left as it is. Raises ArtifactError when
+    something else is there or it cannot be written.
+    """
+    target = Path(directory)
+    if target.exists():
+        manifest = read_manifest(target)
+        if manifest.version != recommender.version:
+            raise ArtifactError(f"{target} holds the artifact {manifest.version}; give another folder")
+        return manifest
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            manifest = _write(draft, recommender, training or {}, metrics or {})
+            draft.chmod(0o755)  # mkdtemp lets nobody else read it
+            draft.rename(target)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+    except OSError as failure:
+        raise ArtifactError(f"cannot write the artifact {target}: {failure.strerror or failure}") from failure
+    return manifest
+
+
+def _write(
+    draft: Path, recommender: Recommender, training: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> Manifest:
+    """Write every file, the manifest last."""
+    vocabulary = recommender.vocabulary
+    tables = {"item_category": vocabulary.item_category, "popularity": recommender.popularity}
+    ids = {"items": vocabulary.item_ids, "categories": vocabulary.category_ids}
+    contents = {
+        WEIGHTS: safetensors.torch.save(recommender.network.state_dict()),
+        TABLES: safetensors.numpy.save(tables),
+        VOCABULARY: json.dumps(ids, ensure_ascii=False, separators=(",", ":")).encode(),
+    }
+    if recommender.neighbours:
+        contents[NEIGHBOURS] = safetensors.numpy.save(dict(recommender.neighbours))
+    for name, content in contents.items():
+        (draft / name).write_bytes(content)
+    manifest = Manifest(
+        format=FORMAT,
+        version=recommender.version,
+        trained_at_ms=recommender.trained_at_ms,
+        code_version=metadata.version("freshet"),
+        network=recommender.network.config,
+        rule=recommender.rule,
+        n_items=vocabulary.n_items,
+        n_categories=vocabulary.n_categories,
+        training=training,
+        metrics=metrics,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    )
+    (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return manifest
+
+
+def read_manifest(directory: str | Path) -> Manifest:
+    """The manifest of the artifact in ``directory``; raises ArtifactError naming the file."""
+    path = Path(directory) / MANIFEST
+    try:
+        said = json.loads(_read(path))
+        written_as = said["format"]
+    except (ValueError, TypeError, KeyError) as failure:
+        raise ArtifactError(f"{path} cannot be understood ({failure}); {_REMEDY}") from failure
+    if written_as != FORMAT:
+        raise ArtifactError(
+            f"{path} is of format {written_as} and this freshet reads {FORMAT}; "
+            "train again, or use the freshet that wrote it"
+        )
+    try:
+        shape = {"network": NetworkConfig(**said["network"]), "rule": SegmentRule(**said["rule"])}
+        return Manifest(**said | shape)
+    except (ValueError, TypeError, KeyError) as failure:
+        raise ArtifactError(f"{path} cannot be understood ({failure}); {_REMEDY}") from failure
+
+
+def load(directory: str | Path) -> Recommender:
+    """The recommender saved in ``directory``, every file checked against its digest first.
+
+    Raises ArtifactError naming the file when one is missing, damaged or of another format.
+    """
+    folder = Path(directory)
+    manifest = read_manifest(folder)
+    contents = {name: _checked(folder / name, manifest.files) for name in (WEIGHTS, TABLES, VOCABULARY)}
+    if NEIGHBOURS in manifest.files:
+        contents[NEIGHBOURS] = _checked(folder / NEIGHBOURS, manifest.files)
+    try:
+        return _built(manifest, contents)
+    except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as failure:
+        reason = str(failure).splitlines()[0]
+        raise ArtifactError(
+            f"{folder} does not hold what its manifest says ({reason}); {_REMEDY}"
+        ) from failure
+
+
+def _built(manifest: Manifest, contents: Mapping[str, bytes]) -> Recommender:
+    """The recommender of files that are as they were written."""
+    ids = json.loads(contents[VOCABULARY])
+    tables: dict[str, NDArray[Any]] = safetensors.numpy.load(contents[TABLES])
+    vocabulary = Vocabulary(tuple(ids["items"]), tuple(ids["categories"]), tables["item_category"])
+    category = torch.from_numpy(vocabulary.item_category.astype(np.int64))
+    network = Network(manifest.network, category, n_categories=vocabulary.n_categories)
+    network.load_state_dict(safetensors.torch.load(contents[WEIGHTS]))
+    neighbours = safetensors.numpy.load(contents[NEIGHBOURS]) if NEIGHBOURS in contents else {}
+    return Recommender(
+        version=manifest.version,
+        network=network,
+        vocabulary=vocabulary,
+        rule=manifest.rule,
+        popularity=tables["popularity"],
+        trained_at_ms=manifest.trained_at_ms,
+        neighbours=neighbours,
+    )
+
+
+def _checked(path: Path, digests: Mapping[str, str]) -> bytes:
+    """The content of a file whose digest is the one in the manifest."""
+    content = _read(path)
+    if hashlib.sha256(content).hexdigest() != digests.get(path.name):
+        raise ArtifactError(f"{path} is damaged: its SHA-256 is not the manifest's; {_REMEDY}")
+    return content
+
+
+def _read(path: Path) -> bytes:
+    """The content of a file, or ArtifactError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; {_REMEDY}") from None
+    except OSError as failure:
+        raise ArtifactError(f"cannot read {path}: {failure.strerror or failure}") from failure
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+_REMEDY = "copy the artifact again, or train a new one with `freshet train`"

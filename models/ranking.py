@@ -1,0 +1,177 @@
+"""Scores to lists: the one ranking, used by serving, evaluation and everything that ranks.
+
+Shapes: ``B`` lists, ``N`` rows of the catalogue, ``n`` places of a list. Best first; of equal
+scores the lower row comes first, so a list depends on the scores alone and not on how many were
+ranked together. A full sort is not needed: the catalogue is cut into chunks, and the best n rows
+lie in the n chunks with the highest maxima (a chunk that is not among those has n rows before
+any of its own, the rule for ties included, because chunks are contiguous).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Scores = NDArray[np.float32]
+Rows = NDArray[np.int32]
+
+NO_ROW = -1
+UNKNOWN_ROW = 0
+
+CHUNK = 64  # columns under one maximum; near sqrt(N / n) for the catalogues of design.md
+_BLOCK_CELLS = 1 << 19  # 2 MiB of scores at a time stay in the processor's cache
+_LOWEST_FIRST = (1 << 31) - 1
+
+
+def top_n(
+    scores: Scores,
+    n: int,
+    *,
+    available: NDArray[np.bool_] | None = None,
+    exclude: Sequence[NDArray[np.integer]] | None = None,
+    categories: Rows | None = None,
+    max_per_category: int = 0,
+) -> tuple[Rows, Scores]:
+    """The best n rows of each line of ``scores`` (B, N), and their scores; both (B, n).
+
+    Never listed: row 0 (unknown), a score of -inf, a row that is not ``available`` (N,), and the
+    rows that ``exclude`` names for that line. With ``max_per_category`` above 0 no category of
+    ``categories`` (N,) stands more often than that in a list; category 0 means none and is not
+    limited. Where fewer are left, the list ends in row -1 with score -inf.
+
+    Raises ValueError for a score that is not a number.
+    """
+    count, width = scores.shape
+    rows = np.full((count, n), NO_ROW, np.int32)
+    best = np.full((count, n), -np.inf, np.float32)
+    if n < 1 or width == 0:
+        return rows, best
+    for block, candidates in _blocks(scores, available, exclude):
+        if max_per_category > 0 and categories is not None:
+            found = _best_spread(candidates, n, categories, max_per_category)
+        else:
+            found = _best(candidates, n)
+        rows[block, : found[0].shape[1]], best[block, : found[1].shape[1]] = found
+    return rows, best
+
+
+def top_n_plain(
+    scores: Scores,
+    n: int,
+    *,
+    available: NDArray[np.bool_] | None = None,
+    exclude: Sequence[NDArray[np.integer]] | None = None,
+    categories: Rows | None = None,
+    max_per_category: int = 0,
+) -> tuple[Rows, Scores]:
+    """What `top_n` promises, by sorting everything and walking down: the tests' oracle."""
+    rows = np.full((len(scores), n), NO_ROW, np.int32)
+    best = np.full((len(scores), n), -np.inf, np.float32)
+    for line, values in enumerate(scores.tolist()):
+        barred = set() if exclude is None else set(np.asarray(exclude[line]).tolist())
+        taken: dict[int, int] = {}
+        place = 0
+        for row in sorted(range(len(values)), key=lambda row: (-values[row], row)):
+            if row == UNKNOWN_ROW or row in barred or values[row] == -np.inf or place == n:
+                continue
+            if available is not None and not available[row]:
+                continue
+            category = 0 if categories is None else int(categories[row])
+            if max_per_category > 0 and category > 0 and taken.get(category, 0) == max_per_category:
+                continue
+            taken[category] = taken.get(category, 0) + 1
+            rows[line, place], best[line, place] = row, values[row]
+            place += 1
+    return rows, best
+
+
+def _blocks(
+    scores: Scores, available: NDArray[np.bool_] | None, exclude: Sequence[NDArray[np.integer]] | None
+) -> Iterator[tuple[slice, Tensor]]:
+    """The scores a few lines at a time, what may not be listed at -inf; the caller's array stays as it is.
+
+    Each block is as wide as whole chunks and is overwritten by the next one.
+    """
+    count, width = scores.shape
+    padded = -(-width // CHUNK) * CHUNK
+    lines = max(1, min(count, _BLOCK_CELLS // padded))
+    buffer = np.full((lines, padded), -np.inf, np.float32)
+    withdrawn = None if available is None else np.flatnonzero(~available)
+    for start in range(0, count, lines):
+        block = slice(start, min(start + lines, count))
+        part = buffer[: block.stop - start]
+        np.add(scores[block], 0.0, out=part[:, :width])  # -0.0 + 0.0 is 0.0: equal scores, equal bits
+        part[:, UNKNOWN_ROW] = -np.inf
+        if withdrawn is not None:
+            part[:, withdrawn] = -np.inf
+        if exclude is not None:
+            _bar(part, exclude[block])
+        yield block, torch.from_numpy(part)
+
+
+def _bar(part: Scores, exclude: Sequence[NDArray[np.integer]]) -> None:
+    """Set the rows excluded from each line to -inf."""
+    lengths = [len(barred) for barred in exclude]
+    if any(lengths):
+        part[np.repeat(np.arange(len(lengths)), lengths), np.concatenate(exclude).astype(np.intp)] = -np.inf
+
+
+def _best(scores: Tensor, n: int) -> tuple[Rows, Scores]:
+    """The best n columns of (B, C * CHUNK) in order, -1 where the score is -inf; (B, at most n)."""
+    count, width = scores.shape
+    chunked = scores.view(count, width // CHUNK, CHUNK)  # (B, C, CHUNK)
+    maxima = chunked.amax(2)  # (B, C), not a number where one of the chunk is not
+    if torch.isnan(maxima).any():
+        raise ValueError("a score is not a number; the weights that made it are broken")
+    columns = torch.arange(width)
+    if maxima.shape[1] > n:
+        chunks = _order_keys(maxima, torch.arange(maxima.shape[1])).topk(n, sorted=False).indices  # (B, n)
+        scores = chunked.gather(1, chunks[:, :, None].expand(-1, -1, CHUNK)).flatten(1)  # (B, n * CHUNK)
+        columns = (chunks[:, :, None] * CHUNK + torch.arange(CHUNK)).flatten(1)
+    places = _order_keys(scores, columns).topk(min(n, scores.shape[1])).indices  # (B, n)
+    best = scores.gather(1, places)
+    found = columns.expand_as(scores).gather(1, places).masked_fill_(best == -torch.inf, NO_ROW)
+    return found.to(torch.int32).numpy(), best.numpy()
+
+
+def _order_keys(scores: Tensor, columns: Tensor) -> Tensor:
+    """Integers in the order of (score, lower column); no two are equal, so ties need no rule of their own."""
+    bits = scores.view(torch.int32).to(torch.int64)
+    ordered = torch.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)  # IEEE 754: negative floats count downwards
+    return (ordered << 32) + (_LOWEST_FIRST - columns)
+
+
+def _best_spread(scores: Tensor, n: int, categories: Rows, limit: int) -> tuple[Rows, Scores]:
+    """The best n with at most ``limit`` of a category: take more, drop what is over, and more if too few."""
+    count, width = scores.shape
+    rows = np.full((count, n), NO_ROW, np.int32)
+    best = np.full((count, n), -np.inf, np.float32)
+    waiting = np.arange(count)
+    depth = min(2 * n, width)
+    while len(waiting):
+        found, values = _best(scores[torch.from_numpy(waiting)], depth)
+        category = categories[found]
+        kept = (found != NO_ROW) & ((category == 0) | (times_before(category) < limit))
+        done = (kept.sum(1) >= n) | (found[:, -1] == NO_ROW) | (depth == width)
+        order = np.argsort(~kept, axis=1, kind="stable")[:, :n]  # kept ones first, in their order
+        keep = np.take_along_axis(kept, order, 1)
+        ready = waiting[done]
+        rows[ready, : order.shape[1]] = np.where(keep, np.take_along_axis(found, order, 1), NO_ROW)[done]
+        best[ready, : order.shape[1]] = np.where(keep, np.take_along_axis(values, order, 1), -np.inf)[done]
+        waiting = waiting[~done]
+        depth = min(4 * depth, width)
+    return rows, best
+
+
+def times_before(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(B, n) how often the value at each place of (B, n) stands before it in its line."""
+    order = np.argsort(values, axis=1, kind="stable")
+    grouped = np.take_along_axis(values, order, 1)
+    place = np.arange(values.shape[1])
+    begins = np.ones(grouped.shape, np.bool_)
+    begins[:, 1:] = grouped[:, 1:] != grouped[:, :-1]
+    before = np.empty(values.shape, np.int64)
+    np.put_along_axis(before, order, place - np.maximum.accumulate(np.where(begins, place, 0), axis=1), 1)
+    return before

@@ -1,0 +1,145 @@
+"""What serving holds: the network and all it needs, numpy in and numpy out.
+
+Axes: B users, S state, N items.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.inference import Frozen
+from models.networks import Inputs, Network
+from models.segment import SegmentRule
+from models.vocabulary import Vocabulary
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.integer]
+Number = TypeVar("Number", bound=np.generic)
+UserSequence = tuple[Integers, Integers, Integers, Integers]  # item, category, behavior, time_ms, each (T,)
+
+# Sequences of like length are replayed together, at most so many padded events at a time: some
+# 10 MB of gates at 100 units, whatever the number of users.
+REPLAY_EVENTS = 8192
+
+
+def key_of(version: str) -> int:
+    """The unsigned 64-bit number that stands for a version in users' records."""
+    return int.from_bytes(hashlib.blake2b(version.encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """A trained network with its vocabulary, its segment rule and the fallback.
+
+    ``popularity`` (N,) scores the items for users without a history; ``neighbours`` are the arrays
+    of item CF, if the artifact has them. ``trained_at_ms`` is since the epoch. Nothing here changes
+    after construction, so threads may share it.
+    """
+
+    version: str
+    network: Network
+    vocabulary: Vocabulary
+    rule: SegmentRule
+    popularity: Floats
+    trained_at_ms: int
+    neighbours: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    key: int = field(init=False)
+    _frozen: Frozen = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Freeze the network and sum up once what every scoring needs."""
+        n_items = self.vocabulary.n_items
+        for name, table in (
+            ("popularity scores", self.popularity),
+            ("items in the network", self.network.bias),
+        ):
+            if len(table) != n_items:
+                raise ValueError(f"{len(table)} {name} for a vocabulary of {n_items} items")
+        self.network.eval().requires_grad_(False)
+        object.__setattr__(self, "_frozen", Frozen(self.network))
+        object.__setattr__(self, "key", key_of(self.version))
+
+    @property
+    def state_size(self) -> int:
+        """S, in float32 numbers."""
+        return self.network.state_size
+
+    def initial(self, batch: int) -> Floats:
+        """(B, S) the states of users without an event."""
+        return np.zeros((batch, self.state_size), np.float32)
+
+    @torch.inference_mode()
+    def advance(  # noqa: PLR0917 - the five columns of an event, always in this order
+        self,
+        states: Floats,
+        item: Integers,
+        category: Integers,
+        behavior: Integers,
+        gap_ms: Integers,
+        time_ms: Integers,
+    ) -> Floats:
+        """(B, S) the states after one more event each; ``states`` is (B, S), the rest (B,).
+
+        ``gap_ms`` is the time since the previous event of the user's segment, 0 for its first.
+        """
+        inputs = Inputs(*(_int64(column) for column in (item, category, behavior, gap_ms, time_ms)))
+        return self.network.step(self._frozen.gates(inputs), _float32(states)).numpy()
+
+    @torch.inference_mode()
+    def replay(self, sequences: Sequence[UserSequence]) -> Floats:
+        """(B, S) the states after whole segments, from zero; an empty one leaves zeros.
+
+        Each sequence is (item, category, behavior, time_ms), in order, each (T,).
+        """
+        states = self.initial(len(sequences))
+        lengths = np.array([len(sequence[0]) for sequence in sequences], np.int64)
+        order = np.argsort(lengths, kind="stable")
+        order = order[np.searchsorted(lengths[order], 1) :]
+        while len(order):
+            # From the longest down, so that the first of a group fixes its padding.
+            group = order[-max(1, REPLAY_EVENTS // int(lengths[order[-1]])) :]
+            order = order[: -len(group)]
+            inputs = _padded([sequences[row] for row in group], int(lengths[group[-1]]))
+            last = torch.from_numpy(lengths[group] - 1)
+            states[group] = self.network.steps(self._frozen.gates(inputs))[
+                torch.arange(len(group)), last
+            ].numpy()
+        return states
+
+    @torch.inference_mode()
+    def scores(self, states: Floats) -> Floats:
+        """(B, N) a score for each item; the unknown item's is -inf."""
+        return self._frozen.scores(_float32(states)).numpy()
+
+
+def _padded(sequences: Sequence[UserSequence], length: int) -> Inputs:
+    """(B, T) the inputs of sequences of at most ``length`` events; padding is zeros after the end."""
+    columns = np.zeros((5, len(sequences), length), np.int64)
+    for row, (item, category, behavior, time_ms) in enumerate(sequences):
+        end = len(item)
+        columns[0, row, :end] = item
+        columns[1, row, :end] = category
+        columns[2, row, :end] = behavior
+        columns[3, row, 1:end] = np.diff(time_ms)
+        columns[4, row, :end] = time_ms
+    return Inputs(*torch.from_numpy(columns).unbind(0))
+
+
+def _int64(column: Integers) -> torch.Tensor:
+    """A column as torch wants it, without copying where it already is."""
+    return torch.from_numpy(_writable(np.ascontiguousarray(column, np.int64)))
+
+
+def _float32(states: Floats) -> torch.Tensor:
+    """States as torch wants them, without copying where they already are."""
+    return torch.from_numpy(_writable(np.ascontiguousarray(states, np.float32)))
+
+
+def _writable(array: NDArray[Number]) -> NDArray[Number]:
+    """The array, copied if it is read-only: torch cannot promise not to write."""
+    return array if array.flags.writeable else array.copy()

@@ -1,0 +1,140 @@
+"""Equations 1 and 2, checked by hand and against a plain form."""
+
+import heapq
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+
+from models.events import EventLog
+from models.neighbours import ItemNeighbours, last_items
+
+MINUTE_MS = 60_000
+
+
+def _log(*events: tuple[int, int, int]) -> EventLog:
+    """Events (user, item, minute)."""
+    user, item, minute = np.array(events, np.int64).reshape(-1, 3).T
+    nothing = np.zeros(len(user), np.int32)
+    return EventLog.sorted(user, item.astype(np.int32), nothing, nothing.astype(np.int8), minute * MINUTE_MS)
+
+
+def _dense(neighbours: ItemNeighbours) -> np.ndarray:
+    dense = np.zeros((neighbours.n_items, neighbours.n_items), np.float32)
+    for item in range(neighbours.n_items):
+        entries = slice(neighbours.begins[item], neighbours.begins[item + 1])
+        dense[item, neighbours.rows[entries]] = neighbours.weights[entries]
+    return dense
+
+
+def _plain(events: list[tuple[int, int, int]], n_items: int, window_minutes: float) -> np.ndarray:
+    """Equation 1 as it is written: for each pair the users that had both (within the window)."""
+    users = {user for user, _, _ in events}
+    had = {user: {item for u, item, _ in events if u == user} for user in users}
+    similarity = np.zeros((n_items, n_items))
+    for i, j in product(range(1, n_items), repeat=2):
+        shared = 0.0
+        for user in users:
+            times_i = [minute for u, item, minute in events if (u, item) == (user, i)]
+            times_j = [minute for u, item, minute in events if (u, item) == (user, j)]
+            if any(abs(a - b) <= window_minutes for a in times_i for b in times_j):
+                shared += 1 / math.log(1 + len(had[user]))
+        count_i = sum(i in items for items in had.values())
+        count_j = sum(j in items for items in had.values())
+        if shared:
+            similarity[i, j] = shared / math.sqrt(count_i * count_j)
+    return similarity
+
+
+def _random_events(seed: int) -> list[tuple[int, int, int]]:
+    rng = np.random.default_rng(seed)
+    return [tuple(event) for event in rng.integers((0, 1, 0), (6, 9, 30), (60, 3)).tolist()]
+
+
+def test_equation_1_by_hand() -> None:
+    """Users 1 {1, 2}, 2 {1, 2, 3} and 3 {3}: each shared user counts 1 / log(1 + |N(u)|)."""
+    log = _log((1, 1, 0), (1, 2, 1), (1, 1, 2), (2, 1, 0), (2, 2, 0), (2, 3, 0), (3, 3, 0))
+    w = _dense(ItemNeighbours.fit(log, n_items=4, k=10))
+    assert w[1, 2] == w[2, 1] == pytest.approx((1 / math.log(1 + 2) + 1 / math.log(1 + 3)) / math.sqrt(2 * 2))
+    assert w[1, 3] == w[3, 1] == pytest.approx((1 / math.log(1 + 3)) / math.sqrt(2 * 2))
+    assert w[3, 3] == pytest.approx((1 / math.log(1 + 3) + 1 / math.log(1 + 1)) / math.sqrt(2 * 2))
+    assert not w[0].any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fast_form_equals_the_equation(seed: int) -> None:
+    """The sparse product gives equation 1 for every pair."""
+    events = _random_events(seed)
+    w = _dense(ItemNeighbours.fit(_log(*events), n_items=9, k=9))
+    np.testing.assert_allclose(w, _plain(events, 9, math.inf), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("seed", "minutes"), [(0, 0), (1, 3), (2, 7)])
+def test_window_counts_only_pairs_within_m(seed: int, minutes: int) -> None:
+    """Equation 4: a user counts for a pair once, if the two ever lay within m of each other, m included."""
+    events = _random_events(seed)
+    fitted = ItemNeighbours.fit(_log(*events), n_items=9, k=9, window_ms=minutes * MINUTE_MS)
+    np.testing.assert_allclose(_dense(fitted), _plain(events, 9, minutes), rtol=1e-6)
+
+
+def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums made a few items or users at a time are the sums of all."""
+    log = _log(*_random_events(4))
+    whole = [ItemNeighbours.fit(log, n_items=9, k=4, window_ms=window) for window in (None, 9 * MINUTE_MS)]
+    monkeypatch.setattr("models.neighbours._BLOCK_PAIRS", 20)
+    monkeypatch.setattr("models.neighbours._BLOCK_EVENTS", 12)
+    parts = [ItemNeighbours.fit(log, n_items=9, k=4, window_ms=window) for window in (None, 9 * MINUTE_MS)]
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(_dense(one), _dense(other), rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_equation_2_keeps_what_a_heap_keeps(k: int) -> None:
+    """The K most similar of each item; of equal ones the lower row."""
+    log = _log(*_random_events(3))
+    every = _dense(ItemNeighbours.fit(log, n_items=9, k=9))
+    kept = _dense(ItemNeighbours.fit(log, n_items=9, k=k))
+    for item in range(9):
+        candidates = [row for row in range(9) if every[item, row] > 0]
+        best = heapq.nsmallest(k, candidates, key=lambda row, item=item: (-every[item, row], row))
+        assert np.flatnonzero(kept[item]).tolist() == sorted(best)
+        np.testing.assert_array_equal(kept[item, best], every[item, best])
+
+
+def test_equal_similarities_keep_the_lower_rows() -> None:
+    """One user with six items makes them all alike: the first three are kept."""
+    log = _log(*[(1, item, 0) for item in (6, 5, 4, 3, 2, 1)])
+    fitted = ItemNeighbours.fit(log, n_items=7, k=3)
+    assert fitted.rows.tolist() == [1, 2, 3] * 6
+    assert fitted.begins.tolist() == [0, 0, 3, 6, 9, 12, 15, 18]
+
+
+def test_unknown_items_count_for_nothing() -> None:
+    """An event of an unknown item neither pairs nor makes its user's history longer."""
+    known = _log((1, 1, 0), (1, 2, 1))
+    with_unknown = _log((1, 1, 0), (1, 0, 0), (1, 2, 1))
+    fitted = [_dense(ItemNeighbours.fit(log, n_items=3)) for log in (known, with_unknown)]
+    np.testing.assert_array_equal(fitted[0], fitted[1])
+
+
+def test_scores_decay_from_the_newest_item() -> None:
+    """The score of an item is the sum of w over the last items, each weighing half of the one after it."""
+    neighbours = ItemNeighbours.fit(_log(*_random_events(5)), n_items=9, k=9)
+    w = _dense(neighbours)
+    scores = neighbours.scores([np.array([4, 1, 2]), np.array([], np.int32)], recent=2, decay=0.5)
+    expected = 1.0 * w[2] + 0.5 * w[1]
+    np.testing.assert_allclose(scores[0], np.where(expected > 0, expected, -np.inf), rtol=1e-6)
+    assert np.all(scores[1] == -np.inf)
+
+
+def test_last_items_are_newest_first() -> None:
+    """Histories longer and shorter than asked for."""
+    assert last_items([np.array([1, 2, 3]), np.array([4])], 2).tolist() == [[3, 2], [4, 0]]
+
+
+def test_no_events_fit_no_neighbours() -> None:
+    """An empty log gives an item CF that scores nothing."""
+    for window_ms in (None, 5):
+        fitted = ItemNeighbours.fit(_log(), n_items=3, window_ms=window_ms)
+        assert np.all(fitted.scores([np.array([1])]) == -np.inf)

@@ -1,0 +1,110 @@
+"""The one ranking, on scores small enough to rank by eye and large enough to be cut into chunks."""
+
+import numpy as np
+import pytest
+
+from models.ranking import CHUNK, times_before, top_n, top_n_plain
+
+
+def _scores(*lines: list[float]) -> np.ndarray:
+    return np.array(lines, np.float32)
+
+
+def test_best_first_and_never_the_unknown_row() -> None:
+    """The highest score leads, and row 0 is not listed however high it scores."""
+    rows, scores = top_n(_scores([9.0, 1.0, 3.0, 2.0]), 2)
+    assert rows.tolist() == [[2, 3]]
+    assert scores.tolist() == [[3.0, 2.0]]
+    assert (rows.dtype, scores.dtype) == (np.int32, np.float32)
+
+
+def test_equal_scores_put_the_lower_row_first() -> None:
+    """Ties go by row, also at the last place of the list, and minus zero ties with zero."""
+    assert top_n(_scores([0, 5, 7, 5, 7, 5]), 4)[0].tolist() == [[2, 4, 1, 3]]
+    assert top_n(_scores([0, 0.0, -0.0, 0.0]), 3)[0].tolist() == [[1, 2, 3]]
+    assert top_n(_scores([0, -0.0, 0.0, -0.0]), 2)[0].tolist() == [[1, 2]]
+
+
+def test_ties_across_chunks_put_the_lower_row_first() -> None:
+    """With every score equal over many chunks the list is the first rows."""
+    rows, _ = top_n(np.zeros((3, 40 * CHUNK + 7), np.float32), 5)
+    assert rows.tolist() == [[1, 2, 3, 4, 5]] * 3
+
+
+def test_list_ends_in_padding_where_fewer_are_left() -> None:
+    """Places without a row hold row -1 and score -inf, also when n exceeds the catalogue."""
+    rows, scores = top_n(_scores([0, 1, -np.inf, 2]), 5)
+    assert rows.tolist() == [[3, 1, -1, -1, -1]]
+    assert scores.tolist() == [[2, 1, -np.inf, -np.inf, -np.inf]]
+
+
+def test_withdrawn_items_are_not_listed() -> None:
+    """Only rows marked available come up."""
+    available = np.array([True, True, False, True])
+    assert top_n(_scores([0, 1, 3, 2]), 3, available=available)[0].tolist() == [[3, 1, -1]]
+
+
+def test_exclusions_hold_for_their_own_line_only() -> None:
+    """What one list leaves out another may hold."""
+    rows, _ = top_n(_scores([0, 1, 3, 2], [0, 1, 3, 2]), 2, exclude=[np.array([2]), np.array([], np.int32)])
+    assert rows.tolist() == [[3, 1], [2, 3]]
+
+
+def test_cap_keeps_the_best_of_each_category() -> None:
+    """At most so many of a category; places go to the next best of the others."""
+    categories = np.array([0, 1, 1, 1, 2, 2], np.int32)
+    rows, scores = top_n(_scores([0, 9, 8, 7, 6, 5]), 4, categories=categories, max_per_category=1)
+    assert rows.tolist() == [[1, 4, -1, -1]]
+    assert scores.tolist() == [[9, 6, -np.inf, -np.inf]]
+    rows, _ = top_n(_scores([0, 9, 8, 7, 6, 5]), 4, categories=categories, max_per_category=2)
+    assert rows.tolist() == [[1, 2, 4, 5]]
+
+
+def test_items_without_a_category_are_not_capped() -> None:
+    """Category 0 means none, and two items without one have nothing in common."""
+    categories = np.array([0, 0, 0, 1, 1], np.int32)
+    rows, _ = top_n(_scores([0, 4, 3, 2, 1]), 4, categories=categories, max_per_category=1)
+    assert rows.tolist() == [[1, 2, 3, -1]]
+
+
+def test_cap_looks_as_deep_as_it_must() -> None:
+    """One category filling the top 500 places does not leave a list short."""
+    scores = np.arange(700, 0, -1, dtype=np.float32)[None, :]
+    categories = np.where(np.arange(700) < 500, 1, 2).astype(np.int32)
+    rows, _ = top_n(scores, 4, categories=categories, max_per_category=2)
+    assert rows.tolist() == [[1, 2, 500, 501]]
+
+
+def test_many_lines_equal_one_at_a_time() -> None:
+    """How many lists are ranked together changes none of them."""
+    rng = np.random.default_rng(5)
+    scores = rng.integers(0, 50, (700, 900)).astype(np.float32)
+    together = top_n(scores, 10)
+    alone = [top_n(line[None, :], 10) for line in scores]
+    np.testing.assert_array_equal(together[0], np.concatenate([rows for rows, _ in alone]))
+    np.testing.assert_array_equal(together[0], top_n_plain(scores, 10)[0])
+
+
+def test_caller_keeps_the_scores() -> None:
+    """The array given is read only."""
+    scores = _scores([5, 1, 2])
+    scores.flags.writeable = False
+    top_n(scores, 1, available=np.array([True, False, True]), exclude=[np.array([2])])
+    assert scores.tolist() == [[5, 1, 2]]
+
+
+def test_score_that_is_no_number_is_refused() -> None:
+    """Broken weights stop the ranking instead of filling lists."""
+    with pytest.raises(ValueError, match="not a number"):
+        top_n(_scores([0, 1, np.nan]), 1)
+
+
+def test_empty_input_gives_empty_lists() -> None:
+    """No users, or no places, is no error."""
+    assert top_n(np.zeros((0, 9), np.float32), 3)[0].shape == (0, 3)
+    assert top_n(np.zeros((2, 9), np.float32), 0)[0].shape == (2, 0)
+
+
+def test_times_before_counts_earlier_equals() -> None:
+    """Each place tells how often its value came before it."""
+    assert times_before(np.array([[3, 5, 3, 3, 5]])).tolist() == [[0, 0, 1, 2, 1]]
