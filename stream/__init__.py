@@ -1,0 +1,1 @@
+"""The stream job: events on Kafka in, refreshed recommendation lists out."""

@@ -1,0 +1,142 @@
+"""Faust's application: group, assignment, recovery and the users' table, with our batches in it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import faust
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.types import TP
+from yarl import URL
+
+from stream.settings import Settings
+from stream.store import PartitionStore
+from stream.transport import AsItComes, BatchConsumer, BatchProducer, BatchTransport
+
+log = logging.getLogger(__name__)
+
+TABLE = "users"
+MAX_BATCH_BYTES = 512 * 1024
+MAX_FETCH_BYTES = 2 * 1024 * 1024
+#: Batches that wait between the consumer and the agent; each is large.
+QUEUED_BATCHES = 2
+
+Drain = Callable[[], Awaitable[bool]]
+Failed = Callable[[BaseException], Awaitable[None]]
+
+
+class UsersTable(faust.Table[bytes, bytes]):
+    """The users' records; Faust recovers it, the deliveries write its changelog."""
+
+    def _new_store(self) -> PartitionStore:
+        return PartitionStore(URL("memory://"), self.app, self, table_name=self.name)
+
+    def __len__(self) -> int:
+        """Return how many users this worker holds."""
+        return cast(PartitionStore, self.data).users()
+
+
+class StreamApp(faust.App):
+    """Faust's App over the source topics; ``drain`` is set by the worker that owns it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Configure Faust from our settings; nothing is connected yet."""
+        self.settings = settings
+        self.failed: Failed | None = None
+        self.on_rebalance_began: Callable[[], None] | None = None
+        self.sources: tuple[str, ...] = (*settings.topics.events, settings.topics.forget)
+        self.drain: Drain | None = None
+        super().__init__(
+            settings.group_id,
+            broker=[URL(f"kafka://{address}") for address in settings.brokers.split(",")],
+            datadir=settings.data_dir,
+            store="memory://",
+            table_standby_replicas=0,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            topic_partitions=settings.partitions,
+            stream_wait_empty=False,
+            stream_recovery_delay=0.0,
+            broker_commit_interval=1.0,
+            broker_commit_livelock_soft_timeout=3600.0,
+            stream_processing_timeout=3600.0,
+            broker_session_timeout=20.0,
+            broker_heartbeat_interval=3.0,
+            broker_rebalance_timeout=60.0,
+            consumer_max_fetch_size=MAX_FETCH_BYTES,
+            producer_max_batch_size=MAX_BATCH_BYTES,
+            producer_linger=0.0,
+            web_enabled=False,
+            monitor=None,
+        )
+        self.events = self.topic(
+            *self.sources,
+            schema=AsItComes(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
+            maxsize=QUEUED_BATCHES,
+        )
+        self.users = UsersTable(
+            self, name=TABLE, key_type=bytes, value_type=bytes, partitions=settings.partitions
+        )
+        self.tables.add(self.users)
+
+    @property
+    def records(self) -> PartitionStore:
+        """The users' records of this worker."""
+        return cast(PartitionStore, self.users.data)
+
+    @property
+    def recovery(self) -> Recovery:
+        """Faust's recovery of the users' table."""
+        return cast(TableManager, self.tables).recovery
+
+    @property
+    def batch_consumer(self) -> BatchConsumer:
+        """The consumer in use."""
+        return cast(BatchConsumer, self.consumer)
+
+    @property
+    def batch_producer(self) -> BatchProducer:
+        """The producer in use."""
+        return cast(BatchProducer, self.producer)
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_producer, self)
+
+    async def crash(self, reason: BaseException) -> None:
+        """Tell the worker, which ends the process; Faust's own supervisors start nothing again."""
+        await super().crash(reason)
+        if self.failed is not None:
+            await self.failed(reason)
+
+    def on_rebalance_start(self) -> None:
+        """Note that the group shares its partitions out anew."""
+        super().on_rebalance_start()
+        if self.on_rebalance_began is not None:
+            self.on_rebalance_began()
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish and commit what is under way before Faust lets the partitions go."""
+        if not self.should_stop:
+            await self.finish()
+        await super()._on_partitions_revoked(revoked)
+
+    async def finish(self) -> None:
+        """Stop reading, deliver what is under way, commit it."""
+        consumer = self.batch_consumer
+        consumer.stop_flow()
+        if self.drain is not None and not await self.drain():
+            # What is in memory may be ahead of the changelog: only a new process is safe.
+            await self.crash(RuntimeError("the batches under way could not be delivered in time"))
+            return
+        await consumer.commit()
+
+    def partitions_assigned(self) -> set[int]:
+        """Return the partition numbers this worker serves."""
+        consumer: Any = self._consumer
+        if consumer is None or not consumer.started:
+            return set()
+        return {tp.partition for tp in consumer.assignment() if tp.topic in self.sources}

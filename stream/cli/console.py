@@ -1,0 +1,195 @@
+"""How commands speak: lines, tables, progress, reports and one-line errors.
+
+Results go to standard output, progress and errors to standard error. On a terminal progress
+is a bar and tables have lines; in a pipe both are plain text, the table's cells separated by
+tabs. ``NO_COLOR`` is honoured.
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from stream.errors import FreshetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PLAIN_PROGRESS_S: Final = 5.0
+"""In a pipe, progress is one line in this time at most."""
+
+
+class Progress(Protocol):
+    """What a command tells about how far it is."""
+
+    def advance(self, count: int = 1) -> None:
+        """Count some more as done."""
+
+    def note(self, text: str) -> None:
+        """Show a few words beside the progress, such as a rate or a loss."""
+
+
+def line(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Print something for the person who waits, on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def error(text: str) -> None:
+    """Print an error: one line on standard error."""
+    one_line = " ".join(str(text).split())
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        note(f"\x1b[31mfreshet: {one_line}\x1b[0m")
+    else:
+        note(f"freshet: {one_line}")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """Print a table: drawn on a terminal, a header line and tab-separated lines in a pipe."""
+    if not sys.stdout.isatty():
+        line("\t".join(columns))
+        for row in rows:
+            line("\t".join(str(cell) for cell in row))
+        return
+    from rich.table import Table
+
+    drawn = Table(*columns, title=title or None, title_justify="left")
+    for row in rows:
+        drawn.add_row(*(_escaped(str(cell)) for cell in row))
+    rich_console().print(drawn)
+
+
+def rich_console(*, stderr: bool = False) -> "Console":
+    """Make the Rich console of a stream, for live displays on a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def write_report(path: Path | None, figures: Mapping[str, Any]) -> None:
+    """Write ``--report``: the figures as JSON, all or nothing. Without a path, do nothing.
+
+    A figure that is not a number (NaN, infinity) is written as null, since JSON has none.
+    """
+    if path is None:
+        return
+    text = json.dumps(_jsonable(figures), indent=2, allow_nan=False) + "\n"
+    draft = path.with_name(path.name + ".part")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as failure:
+        reason = (failure.strerror or str(failure)).lower()
+        raise FreshetError(f"cannot write the report {path}: {reason}; name another with --report") from None
+
+
+@contextmanager
+def progress(title: str, *, total: int | None = None, unit: str = "") -> Iterator[Progress]:
+    """Show how far something is: a bar on a terminal, a line now and then in a pipe."""
+    if sys.stderr.isatty():
+        with _bar(title, total=total, unit=unit) as shown:
+            yield shown
+        return
+    plain = _PlainProgress(title, total=total, unit=unit)
+    yield plain
+    plain.close()
+
+
+class _PlainProgress:
+    """Progress as lines, the last of them always."""
+
+    def __init__(self, title: str, *, total: int | None, unit: str) -> None:
+        """Begin at nothing done."""
+        self._title = title
+        self._total = total
+        self._unit = unit
+        self._done = 0
+        self._note = ""
+        self._begun_s = self._printed_s = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        """Count some more as done, and print when it is time."""
+        self._done += count
+        if time.monotonic() - self._printed_s >= PLAIN_PROGRESS_S:
+            self._print()
+
+    def note(self, text: str) -> None:
+        """Keep the words for the next line."""
+        self._note = text
+
+    def close(self) -> None:
+        """Print the last line."""
+        self._print()
+
+    def _print(self) -> None:
+        """Print where it stands."""
+        self._printed_s = time.monotonic()
+        share = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
+        took = f"in {self._printed_s - self._begun_s:.1f} s"
+        words = (f"{self._title}:", share, self._unit, took, self._note)
+        note(" ".join(word for word in words if word))
+
+
+@contextmanager
+def _bar(title: str, *, total: int | None, unit: str) -> Iterator[Progress]:
+    """Show progress as Rich draws it."""
+    from rich import progress as rich_progress
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn(unit),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TextColumn("{task.fields[words]}"),
+    )
+    with rich_progress.Progress(*columns, console=rich_console(stderr=True)) as drawn:
+        yield _RichProgress(drawn, drawn.add_task(_escaped(title), total=total, words=""))
+
+
+class _RichProgress:
+    """Progress as a bar."""
+
+    def __init__(self, drawn: Any, task: Any) -> None:
+        """Hold Rich's bar and its task."""
+        self._drawn = drawn
+        self._task = task
+
+    def advance(self, count: int = 1) -> None:
+        """Move the bar."""
+        self._drawn.advance(self._task, count)
+
+    def note(self, text: str) -> None:
+        """Set the words at the end of the bar."""
+        self._drawn.update(self._task, words=_escaped(text))
+
+
+def _escaped(text: str) -> str:
+    """Keep Rich from reading brackets in data as markup."""
+    return text.replace("[", "\\[")
+
+
+def _jsonable(value: Any) -> Any:
+    """Make figures of numpy, paths and dataclass-like values plain; NaN and infinity become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_jsonable(inner) for inner in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

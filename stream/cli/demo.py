@@ -1,0 +1,175 @@
+"""The command ``freshet demo``: everything in one process, with no set-up."""
+
+import asyncio
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stream.cli import console
+from stream.cli.options import Columns, Data, Report, Seed, TimeUnitOption, parse_columns
+from stream.cli.train import Items, tell_epochs
+from stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from stream.demo import Audience, Figures, Split
+    from stream.worker import Worker
+
+LINE_S = 2.0
+REDRAW_S = 0.25
+SHOWN_ITEMS = 6
+
+Events = Annotated[
+    int | None, typer.Option("--events", min=1, help="Feed this many events, then end with a summary.")
+]
+Rate = Annotated[
+    float, typer.Option("--rate", min=0, help="Events fed a second; 0: as fast as they are taken.")
+]
+
+
+def demo(
+    data: Data = None,
+    items: Items = None,
+    events: Events = None,
+    rate: Rate = 200.0,
+    seed: Seed = 1,
+    columns: Columns = None,
+    time_unit: TimeUnitOption = None,
+    report: Report = None,
+) -> None:
+    """Watch events become lists: embedded broker, first training, worker, live figures.
+
+    Events are simulated, or come from --data: then its earlier part is trained on and its later
+    part fed. Ends by itself when the events do.
+    """
+    mapping = parse_columns(columns)
+    if data is None and (mapping or time_unit or items):
+        raise UsageError("--columns, --time-unit and --items go with --data")
+    from stream.demo import demo_settings, first_training, run_demo, split_file, split_simulated
+    from stream.embedded import EmbeddedBroker
+    from stream.logs import configure
+    from stream.retraining import Source
+
+    configure("error")
+    begun_s = time.monotonic()
+    if data is None:
+        split = split_simulated(events=events, seed=seed)
+    else:
+        split = split_file(Source(data, items, mapping, time_unit), events=events)
+    console.note(f"{split.trained.events.height:,} earlier events to train on, {split.fed.height:,} to feed")
+    with TemporaryDirectory(prefix="freshet-demo-") as folder, EmbeddedBroker({}) as broker:
+        settings = demo_settings(Path(folder), broker.bootstrap)
+        with console.progress("first training", total=None, unit="epochs") as shown:
+            fitted = first_training(settings, split, seed=seed, progress=tell_epochs(shown))
+        trained_s = time.monotonic()
+        view = View()
+        running = run_demo(broker, Path(folder), split, fitted, rate=rate, ready=view.begin)
+        figures = asyncio.run(view.beside(running))
+    summary = _summary(figures, split, train_s=trained_s - begun_s, duration_s=time.monotonic() - begun_s)
+    for name, value in summary.items():
+        console.line(f"{name.replace('_', ' ')}: {_shown(value)}")
+    console.write_report(report, summary)
+
+
+class View:
+    """What a person sees while the demo runs: a table that is redrawn, or a line now and then."""
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self._audience: Audience | None = None
+
+    def begin(self, audience: "Audience", worker: "Worker") -> None:
+        """Look at these figures from now on."""
+        self._audience = audience
+        console.note(f"worker ready: http://127.0.0.1:{worker.web.port}/metrics")
+
+    async def beside(self, running: Any) -> "Figures":
+        """Show the figures for as long as the demo runs."""
+        showing = asyncio.create_task(self._show())
+        try:
+            figures: Figures = await running
+        finally:
+            showing.cancel()
+            with suppress(asyncio.CancelledError):
+                await showing
+        return figures
+
+    async def _show(self) -> None:
+        screen = console.rich_console()
+        if not screen.is_terminal:
+            while True:
+                await asyncio.sleep(LINE_S)
+                if self._audience is not None:
+                    console.line(_one_line(self._audience.figures))
+        from rich.live import Live
+
+        with Live(console=screen, refresh_per_second=1 / REDRAW_S) as live:
+            while True:
+                await asyncio.sleep(REDRAW_S)
+                if self._audience is not None:
+                    live.update(_drawn(self._audience.figures))
+
+
+def _one_line(figures: "Figures") -> str:
+    newest = figures.newest[0] if figures.newest else None
+    text = (
+        f"{figures.fed:,} events, {figures.lists:,} lists, "
+        f"hit rate {figures.hit_rate:.3f} (popularity {figures.popular_hit_rate:.3f}), "
+        f"p50 {figures.latency_s(0.5) * 1000:.0f} ms, p99 {figures.latency_s(0.99) * 1000:.0f} ms"
+    )
+    if newest is not None:
+        text += f"; {newest.user_id}: {' '.join(item.item_id for item in newest.items[:SHOWN_ITEMS])} ..."
+    return text
+
+
+def _drawn(figures: "Figures") -> "Table":
+    from rich.table import Table
+
+    title = (
+        f"{figures.fed:,} events, {figures.lists:,} lists, {figures.fed / max(figures.duration_s, 1e-9):,.0f} a second; "
+        f"hit rate {figures.hit_rate:.3f}, popularity {figures.popular_hit_rate:.3f}; "
+        f"p50 {figures.latency_s(0.5) * 1000:.0f} ms, p99 {figures.latency_s(0.99) * 1000:.0f} ms"
+    )
+    table = Table(title=title, title_justify="left", expand=True)
+    for column in ("user", "after", "kind", "list, best first"):
+        table.add_column(column, no_wrap=True)
+    for made in list(figures.newest):
+        items = " ".join(item.item_id for item in made.items[:SHOWN_ITEMS])
+        table.add_row(made.user_id, made.event.topic, made.kind, items)
+    return table
+
+
+def _summary(figures: "Figures", split: "Split", *, train_s: float, duration_s: float) -> dict[str, Any]:
+    """Return the report; its field names are part of the product's surface."""
+    return {
+        "source": split.trained.name,
+        "trained_events": split.trained.events.height,
+        "first_training_duration_s": train_s,
+        "events": figures.fed,
+        "events_by_outcome": dict(figures.outcomes),
+        "lists_due": figures.due,
+        "lists_read": figures.lists,
+        "lists_personalized": figures.personalized,
+        "lists_share_of_due": figures.served_share,
+        "measured_events": figures.measured,
+        "hit_rate": figures.hit_rate,
+        "popularity_hit_rate": figures.popular_hit_rate,
+        "mrr": figures.reciprocal_rank / figures.measured if figures.measured else 0.0,
+        "events_per_s": figures.fed / figures.duration_s if figures.duration_s else 0.0,
+        "latency_p50_s": figures.latency_s(0.5),
+        "latency_p99_s": figures.latency_s(0.99),
+        "duration_s": duration_s,
+    }
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{count:,} {name}" for name, count in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)

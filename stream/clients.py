@@ -1,0 +1,136 @@
+"""Kafka clients of the commands and helpers: the one place that makes them from the settings.
+
+A client is used as ``async with running(producer(settings), settings) as client``, which starts
+and stops it and turns "the broker is not there" into one line that names the address.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
+from aiokafka.structs import ConsumerRecord
+
+from stream.errors import BrokerUnavailable, FreshetError, TopicError
+from stream.settings import Settings
+
+REQUEST_LIMIT_MS: Final = 15_000
+"""How long a request may take, the first connection included: a command should not hang."""
+
+FETCH_LIMIT_MS: Final = 1_000
+"""How long one look at a partition waits for records."""
+
+_UNREACHABLE = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
+_FORBIDDEN = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
+
+Client = TypeVar("Client", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
+
+
+def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:
+    """Make a consumer that takes part in no group and commits nothing, unless the options say so."""
+    return AIOKafkaConsumer(**_common(settings), **{"enable_auto_commit": False, **options})
+
+
+def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
+    """Make a producer whose sends are acknowledged by every copy and repeated without duplicates."""
+    return AIOKafkaProducer(**_common(settings), **{"acks": "all", "enable_idempotence": True, **options})
+
+
+def admin(settings: Settings) -> AIOKafkaAdminClient:
+    """Make an admin client."""
+    return AIOKafkaAdminClient(**_common(settings))
+
+
+@asynccontextmanager
+async def running(client: Client, settings: Settings) -> AsyncIterator[Client]:
+    """Start the client, give it, and stop it.
+
+    Raises ``BrokerUnavailable`` when no broker answers, at the start or later, and
+    ``FreshetError`` for what the broker refuses.
+    """
+    try:
+        await client.start()
+        yield client
+    except _UNREACHABLE as error:
+        raise BrokerUnavailable(_unreachable(settings)) from error
+    except _FORBIDDEN as error:
+        raise FreshetError(
+            f"the broker at {settings.brokers} does not allow this: {_words(error)}; "
+            "check FRESHET_SASL_USERNAME and the user's rights"
+        ) from error
+    except KafkaError as error:
+        raise FreshetError(f"the broker at {settings.brokers} answered: {_words(error)}") from error
+    finally:
+        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
+async def partition_counts(client: AIOKafkaAdminClient) -> Mapping[str, int]:
+    """Give the topics that exist with their partition counts; never makes one by asking."""
+    return {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
+
+
+async def topic_partitions(settings: Settings, topic: str) -> list[TopicPartition]:
+    """Give the partitions of a topic that exists. Raises ``TopicError`` where it does not."""
+    async with running(admin(settings), settings) as client:
+        count = (await partition_counts(client)).get(topic, 0)
+    if not count:
+        raise TopicError(f"topic {topic} does not exist on {settings.brokers}; make it with `freshet topics`")
+    return [TopicPartition(topic, number) for number in range(count)]
+
+
+async def read_range(
+    client: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
+) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """Give the records of one assigned partition from offset ``start`` to before ``end``.
+
+    Ends at ``end`` also where compaction or a transaction left no record just before it. The
+    partition must have been given to ``client.assign``.
+    """
+    client.seek(partition, start)
+    while await client.position(partition) < end:
+        fetched = await client.getmany(partition, timeout_ms=FETCH_LIMIT_MS)
+        for record in fetched.get(partition, ()):
+            if record.offset < end:
+                yield record
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    """Give the arguments that every client takes."""
+    return {
+        "bootstrap_servers": settings.brokers,
+        "client_id": "freshet",
+        "request_timeout_ms": REQUEST_LIMIT_MS,
+        **settings.kafka_security(),
+    }
+
+
+def _unreachable(settings: Settings) -> str:
+    """Say which broker does not answer, and what to do."""
+    secured = "" if settings.security_protocol == "PLAINTEXT" else f" over {settings.security_protocol}"
+    login = ", the user and the password" if settings.security_protocol.startswith("SASL") else ""
+    return (
+        f"no Kafka broker answers at {settings.brokers}{secured}; "
+        f"start one, or set FRESHET_BROKERS (--brokers){login}"
+    )
+
+
+def _words(error: KafkaError) -> str:
+    """Put an error of the client library in one line."""
+    return " ".join(str(error).split())

@@ -1,0 +1,65 @@
+"""The dead letters: records that were refused, read back with the reason."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Self
+
+from aiokafka.structs import ConsumerRecord
+
+from stream import clients
+from stream.messages import HEADER_ERROR, HEADER_MESSAGE, HEADER_OFFSET, HEADER_PARTITION, HEADER_TOPIC
+from stream.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """One refused record: the word for why, where it stood, and how large it is.
+
+    ``source_partition`` and ``source_offset`` are -1, and texts empty, where a header is absent
+    because somebody else wrote the record.
+    """
+
+    error: str
+    message: str
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    size_bytes: int
+    refused_at_ms: int
+
+    @classmethod
+    def of(cls, record: ConsumerRecord[bytes, bytes]) -> Self:
+        """Read the headers of a record."""
+        headers = {name: value.decode(errors="replace") for name, value in record.headers}
+        return cls(
+            error=headers.get(HEADER_ERROR, ""),
+            message=headers.get(HEADER_MESSAGE, ""),
+            source_topic=headers.get(HEADER_TOPIC, ""),
+            source_partition=_number(headers.get(HEADER_PARTITION)),
+            source_offset=_number(headers.get(HEADER_OFFSET)),
+            size_bytes=len(record.key or b"") + len(record.value or b""),
+            refused_at_ms=record.timestamp,
+        )
+
+
+async def read_dead_letters(settings: Settings) -> AsyncIterator[DeadLetter]:
+    """Give every dead letter from the oldest that is kept to the newest now, partition by partition.
+
+    Raises ``TopicError`` where the topic does not exist, ``BrokerUnavailable`` where no broker
+    answers.
+    """
+    partitions = await clients.topic_partitions(settings, settings.topics.dead_letter)
+    async with clients.running(clients.consumer(settings), settings) as client:
+        client.assign(partitions)
+        first = await client.beginning_offsets(partitions)
+        ends = await client.end_offsets(partitions)
+        for partition in partitions:
+            client.pause(*partitions)
+            client.resume(partition)
+            async for record in clients.read_range(client, partition, first[partition], ends[partition]):
+                yield DeadLetter.of(record)
+
+
+def _number(text: str | None) -> int:
+    """Read an offset or a partition."""
+    return int(text) if text is not None and text.isdecimal() else -1

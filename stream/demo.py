@@ -1,0 +1,248 @@
+"""The demo: broker, first training, worker, events and lists in one process, and what came of it.
+
+It is the worker of ``freshet worker`` on the embedded broker; only the events are fed to it.
+Everything is measured from outside or by the worker's own instruments: lists are read from the
+recommendations topic as a consumer would, hits and latencies are the worker's.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.fitting import Fitted
+from models.networks import NetworkConfig
+from models.recommender import Recommender
+from models.training import Progress, TrainingConfig
+from stream import clients
+from stream.delivery import Delivery, delivery_producer
+from stream.effects import Effects
+from stream.embedded import EmbeddedBroker
+from stream.errors import UsageError
+from stream.messages import RecommendationList, decode_list
+from stream.ordering import in_time_order
+from stream.retraining import Material, announce_fitted, load_source, train_source, Source
+from stream.settings import Settings
+from stream.simulation import SimulationConfig, simulate
+from stream.topics import topic_specs
+from stream.worker import Worker
+
+PARTITIONS = 4
+#: Of a file, the earliest share is trained on and the rest is fed.
+TRAINED_SHARE = 0.8
+#: A first training has to end within a minute on two cores, whatever the file.
+TRAINED_EVENTS = 60_000
+TRAINING = TrainingConfig(epochs=4, refit=False)
+SIMULATED_EVENTS = 40_000
+SLICE_S = 0.1
+SETTLE_LIMIT_S = 60.0
+SHOWN_LISTS = 6
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, what is fed (in event-time order), and where it comes from."""
+
+    trained: Material
+    fed: pl.DataFrame
+
+
+@dataclass
+class Figures:
+    """What the demo has seen so far."""
+
+    fed: int = 0
+    due: int = 0
+    lists: int = 0
+    personalized: int = 0
+    measured: int = 0
+    hits: int = 0
+    reciprocal_rank: float = 0.0
+    popular_hits: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=200_000))
+    newest: deque[RecommendationList] = field(default_factory=lambda: deque(maxlen=SHOWN_LISTS))
+    began_s: float = field(default_factory=time.monotonic)
+    ended_s: float | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since the first event was fed."""
+        return (self.ended_s or time.monotonic()) - self.began_s
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the measured events whose item stood in the list sent before."""
+        return self.hits / self.measured if self.measured else 0.0
+
+    @property
+    def popular_hit_rate(self) -> float:
+        """The same of the list of the most popular items, over the same events."""
+        return self.popular_hits / self.measured if self.measured else 0.0
+
+    @property
+    def served_share(self) -> float:
+        """Lists read over lists due."""
+        return self.lists / self.due if self.due else 0.0
+
+    def latency_s(self, quantile: float) -> float:
+        """A quantile of the time from an event's production to its list's acknowledgement."""
+        return float(np.quantile(np.array(self.latencies_s), quantile)) if self.latencies_s else 0.0
+
+
+class Audience:
+    """Watches the worker and reads its lists; fills in the figures."""
+
+    def __init__(self, recommender: Recommender, *, list_size: int) -> None:
+        """Remember the list of the most popular items, which every user would get without a model."""
+        self.figures = Figures()
+        best = np.argsort(-recommender.popularity, kind="stable")[:list_size]
+        self._popular = frozenset(best.tolist()) - {0}
+        self._list_size = list_size
+
+    def processed(self, effects: Effects) -> None:
+        """Count what a batch led to."""
+        figures, quality = self.figures, effects.quality
+        for (_, outcome), count in effects.outcomes.items():
+            figures.outcomes[outcome] = figures.outcomes.get(outcome, 0) + count
+        figures.due = figures.outcomes.get("applied", 0)
+        figures.measured += quality.events
+        figures.hits += quality.hits[self._list_size]
+        figures.reciprocal_rank += quality.reciprocal_rank
+        figures.popular_hits += sum(row in self._popular for row in quality.rows)
+
+    def acknowledged(self, latencies_s: npt.NDArray[np.float64]) -> None:
+        """Keep the latencies."""
+        self.figures.latencies_s.extend(latencies_s.tolist())
+
+    async def read_lists(self, settings: Settings) -> None:
+        """Read the recommendations topic until cancelled."""
+        topic = settings.topics.recommendations
+        consumer = clients.consumer(settings, auto_offset_reset="earliest")
+        async with clients.running(consumer, settings):
+            consumer.assign(await clients.topic_partitions(settings, topic))
+            async for record in consumer:
+                made = decode_list(record.value)
+                self.figures.lists += 1
+                self.figures.personalized += made.kind == "personalized"
+                self.figures.newest.appendleft(made)
+
+
+def split_simulated(*, events: int | None, seed: int) -> Split:
+    """Generate a shop: the first events are trained on, the ones after them fed."""
+    fed = events or SIMULATED_EVENTS
+    simulation = simulate(SimulationConfig(events=SIMULATED_EVENTS + fed, seed=seed))
+    trained = Material("simulated", simulation.events[:SIMULATED_EVENTS], simulation.items)
+    return Split(trained, _ordered(simulation.events[SIMULATED_EVENTS:]))
+
+
+def split_file(source: Source, *, events: int | None) -> Split:
+    """Cut a file by time: nothing that is fed was trained on or lies before what was."""
+    material = load_source(source)
+    ordered = _ordered(material.events)
+    cut = int(ordered.height * TRAINED_SHARE)
+    if cut < 1 or cut == ordered.height:
+        raise UsageError(f"{source.events} has {ordered.height} events; the demo needs more to train and to feed")
+    trained = ordered[max(0, cut - TRAINED_EVENTS) : cut]
+    fed = ordered[cut:] if events is None else ordered[cut : cut + events]
+    return Split(Material(material.name, trained, material.items), fed)
+
+
+def _ordered(events: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat(in_time_order([events]))
+
+
+def first_training(settings: Settings, split: Split, *, seed: int, progress: Progress | None) -> Fitted:
+    """Train the demo's first model on the earlier events."""
+    training = TrainingConfig(seed=seed, epochs=TRAINING.epochs, refit=TRAINING.refit)
+    return train_source(settings, split.trained, network=NetworkConfig(), training=training, progress=progress)
+
+
+def demo_settings(folder: Path, bootstrap: str) -> Settings:
+    """Return the settings in force with what the demo brings along: its broker and a folder of its own."""
+    return Settings.load(
+        brokers=bootstrap,
+        partitions=PARTITIONS,
+        group_id="demo",
+        data_dir=folder,
+        model_store=str(folder / "models"),
+        http_port=0,
+        security_protocol="PLAINTEXT",
+    )
+
+
+async def run_demo(
+    broker: EmbeddedBroker,
+    folder: Path,
+    split: Split,
+    fitted: Fitted,
+    *,
+    rate: float,
+    ready: Callable[[Audience, Worker], None],
+) -> Figures:
+    """Feed the events at ``rate`` a second (0: as fast as they are taken); returns once all are served.
+
+    ``ready`` is called with what to look at as soon as the worker is. Ends early, with what was
+    reached, when cancelled.
+    """
+    settings = demo_settings(folder, broker.bootstrap)
+    broker.create_topics({spec.name: spec.partitions for spec in topic_specs(settings)})
+    await announce_fitted(settings, fitted)
+    audience = Audience(fitted.recommender, list_size=settings.list_size)
+    worker = Worker(settings)
+    worker.recommending.watchers.append(audience)
+    serving = asyncio.create_task(worker.run())
+    reading = asyncio.create_task(audience.read_lists(settings))
+    feeding = asyncio.create_task(_feed(settings, worker, audience, split.fed, rate=rate, ready=ready))
+    try:
+        await asyncio.wait((serving, reading, feeding), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        worker.stop()
+        for task in (feeding, reading):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await serving
+    return audience.figures
+
+
+async def _feed(
+    settings: Settings,
+    worker: Worker,
+    audience: Audience,
+    events: pl.DataFrame,
+    *,
+    rate: float,
+    ready: Callable[[Audience, Worker], None],
+) -> None:
+    """Send the events in slices, then wait until their lists have been read."""
+    await worker.ready.wait()
+    figures = audience.figures
+    figures.began_s = time.monotonic()
+    ready(audience, worker)
+    size = max(1, int(rate * SLICE_S)) if rate else 1000
+    async with clients.running(delivery_producer(settings), settings) as producer:
+        delivery = Delivery(producer, settings.topics.events, partitions=settings.partitions)
+        for begin in range(0, events.height, size):
+            due_s = figures.began_s + begin / rate if rate else 0.0
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            await delivery.send(events[begin : begin + size])
+            figures.fed = delivery.delivered
+    await _settled(figures)
+    figures.ended_s = time.monotonic()
+
+
+async def _settled(figures: Figures) -> None:
+    """Wait until every event fed has an outcome and every list due was read, or nothing moves any more."""
+    until_s = time.monotonic() + SETTLE_LIMIT_S
+    while time.monotonic() < until_s:
+        if sum(figures.outcomes.values()) >= figures.fed and figures.lists >= figures.due:
+            return
+        await asyncio.sleep(SLICE_S)

@@ -1,0 +1,83 @@
+"""Reads a compacted topic from its beginning and goes on with it: every worker needs all of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from logging import getLogger
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from stream import clients
+from stream.errors import BrokerUnavailable
+from stream.settings import Settings
+
+log = getLogger(__name__)
+
+POLL_MS = 500
+RETRY_S = 1.0
+
+Handle = Callable[["ConsumerRecord[bytes, bytes]"], Awaitable[None]]
+
+
+class Follower:
+    """One topic, all partitions, in no group; ``caught_up`` is set once what was there is read."""
+
+    def __init__(self, settings: Settings, topic: str, handle: Handle) -> None:
+        """Prepare; ``handle`` is awaited for each record in order."""
+        self._settings = settings
+        self._topic = topic
+        self._handle = handle
+        self._task: asyncio.Task[None] | None = None
+        self.caught_up = asyncio.Event()
+
+    def start(self, failed: Callable[[BaseException], Awaitable[None]]) -> None:
+        """Follow until ``stop``; ``failed`` is awaited with what a handler raised."""
+        self._task = asyncio.create_task(self._run(failed))
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self, failed: Callable[[BaseException], Awaitable[None]]) -> None:
+        positions: dict[TopicPartition, int] = {}
+        while True:
+            try:
+                await self._follow(positions)
+            except (KafkaError, BrokerUnavailable) as error:
+                log.warning("following is interrupted", extra={"topic": self._topic, "error": repr(error)})
+                await asyncio.sleep(RETRY_S)
+            except Exception as error:
+                await failed(error)
+                return
+
+    async def _follow(self, positions: dict[TopicPartition, int]) -> None:
+        """Read on from ``positions``, which moves along, so that an interruption repeats nothing."""
+        # Not the consumer's own metadata, which knows no topic before one is assigned.
+        partitions = await clients.topic_partitions(self._settings, self._topic)
+        consumer = clients.consumer(self._settings, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            for partition in partitions:
+                if partition in positions:
+                    consumer.seek(partition, positions[partition])
+                else:
+                    await consumer.seek_to_beginning(partition)
+            while True:
+                if not self.caught_up.is_set():
+                    reached = [await consumer.position(one) >= ends[one] for one in partitions]
+                    if all(reached):
+                        self.caught_up.set()
+                fetched = await consumer.getmany(timeout_ms=POLL_MS)
+                for partition, records in fetched.items():
+                    for record in records:
+                        await self._handle(record)
+                        positions[partition] = record.offset + 1
+        finally:
+            await consumer.stop()

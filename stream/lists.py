@@ -1,0 +1,238 @@
+"""Lists for the events of a batch: who gets which kind, ranked together, encoded, counted."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from stream.advance import Line
+from stream.effects import Effects, Outgoing
+from stream.messages import EventRef, ListItem, ListKind, RecommendationList, encode
+from stream.rules import Rules
+from stream.serving import Floats, Rows, Serving
+from stream.state import UserState
+
+#: Hidden states ranked in one matrix product: bounds the scores held at once (rows × catalogue).
+RANKED_TOGETHER = 1024
+
+#: What ``model_version`` says of lists that no weights made.
+NO_MODEL = "none"
+RECENT = "recent"
+
+_RECIPROCALS = [1 / place for place in range(1, 1001)]
+
+
+class Due(NamedTuple):
+    """An applied event: for whom, the list it is owed, and what that must leave out."""
+
+    key: bytes
+    user_id: str
+    #: The item of the event, which the list sent before is measured by; None for a held list.
+    item_id: str | None
+    #: Source, partition, offset and event time of the event.
+    ref: tuple[int, int, int, int]
+    produced_ms: int
+    #: False where the list is held back or a later one of the same batch replaces it.
+    send: bool
+    #: The user's line and the operation in it whose result is ranked; None: no personal list.
+    line: Line | None
+    operation: int
+    exclude: Rows | None
+    #: The user's own last items, newest first, where lists are made of those.
+    recent: list[str] | None
+
+
+class Ranked(NamedTuple):
+    """A list before it is written: rows of the vocabulary (empty where there are none), ids, scores."""
+
+    rows: Rows
+    items: list[ListItem]
+    kind: ListKind
+    model_version: str
+
+
+_NO_ROWS = np.empty(0, np.int32)
+
+
+class Lists:
+    """Makes lists under one set of rules and one set of weights.
+
+    ``topics`` are the names of the sources. ``fallback`` is what is popular while there are no
+    weights: item ids with a score, best first.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        serving: Serving | None,
+        topics: Sequence[str],
+        fallback: Sequence[tuple[str, float]] = (),
+    ) -> None:
+        """Take the rules, the weights in force (None: none yet) and what to fall back on."""
+        self.rules = rules
+        self.serving = serving
+        self.topics = topics
+        self.fallback = fallback
+
+    def due(
+        self,
+        key: bytes,
+        user_id: str,
+        state: UserState,
+        *,
+        item_id: str | None,
+        ref: tuple[int, int, int, int],
+        produced_ms: int,
+        line: Line | None,
+        send: bool = True,
+    ) -> Due:
+        """Note an owed list with all that must be read off the state now."""
+        recent = exclude = None
+        operation = -1
+        if send and self.rules.recent:
+            recent = list(dict.fromkeys(reversed(state.items)))[: self.rules.list_size]
+        elif send and self.serving is not None and line is not None:
+            exclude = self._excluded(state, self.serving)
+            operation = len(line.operations) - 1
+            if not _has_history(state, self.serving):
+                line = None
+        return Due(key, user_id, item_id, ref, produced_ms, send, line, operation, exclude, recent)
+
+    def _excluded(self, state: UserState, serving: Serving) -> Rows | None:
+        """Return the rows a list of this user leaves out."""
+        if not (state.bought or self.rules.exclude_seen):
+            return None
+        ids = set(state.bought)
+        if self.rules.exclude_seen:
+            ids.update(state.segment_items())
+        rows = [row for row in map(serving.item_row, ids) if row]
+        return np.array(rows, np.int32) if rows else None
+
+    def make(
+        self,
+        due: Sequence[Due],
+        states: Mapping[bytes, UserState | None],
+        effects: Effects,
+        *,
+        now_ms: int,
+    ) -> None:
+        """Rank and encode the owed lists in their order; count them and what they were worth."""
+        for begin in range(0, len(due), RANKED_TOGETHER):
+            together = due[begin : begin + RANKED_TOGETHER]
+            for owed, ranked in zip(together, self._ranked(together), strict=True):
+                state = states[owed.key]
+                if state is None:
+                    continue
+                self._measure(owed, state, effects)
+                if ranked is None or not ranked.items:
+                    continue
+                message = self._message(owed, ranked, now_ms)
+                effects.lists.append(Outgoing(owed.key, encode(message), owed.produced_ms))
+                effects.kinds[ranked.kind] += 1
+                state.listed = ranked.rows.tobytes()
+                state.listed_for = owed.ref
+                if self.rules.list_interval_ms:
+                    state.listed_ms = now_ms
+
+    def _measure(self, owed: Due, state: UserState, effects: Effects) -> None:
+        """Look whether the list last sent to the user held the item of the event."""
+        if self.serving is None or owed.item_id is None or not state.listed:
+            return
+        row = self.serving.item_row(owed.item_id)
+        rows = np.frombuffer(state.listed, np.int32).tolist()
+        place = rows.index(row) if row in rows else -1
+        effects.quality.observe(row, place, list_size=self.rules.list_size)
+
+    def _ranked(self, due: Sequence[Due]) -> list[Ranked | None]:
+        """Rank the lists of a part of a batch; None where none is sent."""
+        ranked: list[Ranked | None] = [None] * len(due)
+        personal: list[int] = []
+        popular: list[int] = []
+        for number, owed in enumerate(due):
+            if not owed.send:
+                continue
+            if owed.recent is not None:
+                ranked[number] = _recent(owed.recent)
+            elif self.serving is None:
+                items = [ListItem(item_id, score) for item_id, score in self.fallback]
+                ranked[number] = Ranked(_NO_ROWS, items, "popular", NO_MODEL)
+            else:
+                (personal if owed.line is not None else popular).append(number)
+        if self.serving is not None:
+            self._rank_personal(due, personal, ranked, self.serving)
+            self._rank_popular(due, popular, ranked, self.serving)
+        return ranked
+
+    def _rank_personal(
+        self, due: Sequence[Due], numbers: list[int], ranked: list[Ranked | None], serving: Serving
+    ) -> None:
+        if not numbers:
+            return
+        states = np.stack(
+            [due[number].line.results[due[number].operation] for number in numbers]  # type: ignore[union-attr]  # personal lists have a line
+        )
+        rows, scores = serving.rank(
+            states,
+            self.rules.list_size,
+            exclude=_exclusions(due, numbers),
+            max_per_category=self.rules.max_per_category,
+        )
+        for number, row, score in zip(numbers, rows, scores, strict=True):
+            ranked[number] = _listed(row, score, "personalized", serving)
+
+    def _rank_popular(
+        self, due: Sequence[Due], numbers: list[int], ranked: list[Ranked | None], serving: Serving
+    ) -> None:
+        if not numbers:
+            return
+        rows, scores = serving.popular(
+            len(numbers),
+            self.rules.list_size,
+            exclude=_exclusions(due, numbers),
+            max_per_category=self.rules.max_per_category,
+        )
+        for number, row, score in zip(numbers, rows, scores, strict=True):
+            ranked[number] = _listed(row, score, "popular", serving)
+
+    def _message(self, owed: Due, ranked: Ranked, now_ms: int) -> RecommendationList:
+        source, partition, offset, timestamp_ms = owed.ref
+        return RecommendationList(
+            user_id=owed.user_id,
+            items=ranked.items,
+            kind=ranked.kind,
+            model_version=ranked.model_version,
+            event=EventRef(self.topics[source], partition, offset, timestamp_ms),
+            generated_at=now_ms,
+        )
+
+
+def _has_history(state: UserState, serving: Serving) -> bool:
+    """Whether the network knows anything of the user: an item or a category of the segment."""
+    if any(map(serving.item_row, state.segment_items())):
+        return True
+    return any(serving.category_row(0, key) for key in state.category_keys()[state.start :])
+
+
+def _exclusions(due: Sequence[Due], numbers: list[int]) -> list[Rows] | None:
+    """Return the rows each list leaves out, or None where none leaves out any."""
+    excluded = [due[number].exclude for number in numbers]
+    if all(rows is None for rows in excluded):
+        return None
+    return [_NO_ROWS if rows is None else rows for rows in excluded]
+
+
+def _listed(rows: Rows, scores: Floats, kind: ListKind, serving: Serving) -> Ranked:
+    """Name the ranked rows; a list may be shorter than its size and ends in rows below 1."""
+    ids = serving.item_ids
+    length = int((rows > 0).sum())
+    items = [
+        ListItem(ids[row], score)
+        for row, score in zip(rows[:length].tolist(), scores[:length].tolist(), strict=True)
+    ]
+    return Ranked(rows[:length], items, kind, serving.version)
+
+
+def _recent(item_ids: list[str]) -> Ranked:
+    """List the user's own last items; the score is the reciprocal of the place."""
+    items = [ListItem(item_id, score) for item_id, score in zip(item_ids, _RECIPROCALS, strict=False)]
+    return Ranked(_NO_ROWS, items, "personalized", RECENT)

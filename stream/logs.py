@@ -1,0 +1,36 @@
+"""Logging of a process that runs on: one line an event of its life, variables behind it."""
+
+import logging
+import sys
+import time
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+#: Libraries that tell much about themselves; they are heard from their warnings on.
+QUIET = ("faust", "mode", "aiokafka", "asyncio", "aiohttp")
+
+
+class Line(logging.Formatter):
+    """Time, severity, module and message, then the record's own variables as name=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put a record in one line; a traceback follows it where there is one."""
+        text = super().format(record)
+        extra = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _PLAIN)
+        if not extra:
+            return text
+        first, newline, rest = text.partition("\n")
+        return f"{first} ({extra}){newline}{rest}"
+
+
+def configure(level: str) -> None:
+    """Log to standard error from ``level`` on, in UTC."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = Line("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)

@@ -1,0 +1,89 @@
+"""One order for the records of a partition number across the source topics.
+
+A user's clicks, favourites, carts and purchases lie in partitions of the same number of several
+topics. Taken topic by topic, a backlog would bring all clicks of an hour before its first
+purchase. Here they are merged by the time they were produced, as Kafka Streams merges the
+partitions of a task: a record is handed on when no topic can still bring an earlier one.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any
+
+#: A record with the position of its topic.
+Sourced = tuple[int, Any]
+
+
+class Merger:
+    """Holds the fetched records of one partition number until they can be handed on.
+
+    Times never go back within a topic: a record produced with an earlier time than the one
+    before it is merged with that one, so that offsets stay in order.
+    """
+
+    def __init__(self, sources: int) -> None:
+        """Begin with nothing fetched from ``sources`` topics."""
+        self._times: list[list[int]] = [[] for _ in range(sources)]
+        self._records: list[list[Any]] = [[] for _ in range(sources)]
+        self._last_ms = [0] * sources
+
+    def add(self, source: int, records: Sequence[Any]) -> None:
+        """Take fetched records of a topic, in the order of their offsets."""
+        last_ms = self._last_ms[source]
+        times = self._times[source]
+        for record in records:
+            if record.timestamp > last_ms:
+                last_ms = record.timestamp
+            times.append(last_ms)
+        self._records[source] += records
+        self._last_ms[source] = last_ms
+
+    def waiting(self, source: int) -> int:
+        """How many records of a topic wait here."""
+        return len(self._records[source])
+
+    def take(self, read_to_end: Callable[[int], bool], *, limit: int) -> list[Sourced]:
+        """Hand on what is safe, at most ``limit`` records.
+
+        ``read_to_end`` says whether a topic had nothing more when it was last asked; a topic
+        that had, and of which nothing waits here, keeps the others waiting.
+        """
+        waiting = [source for source, records in enumerate(self._records) if records]
+        if not waiting:
+            return []
+        frontier_ms = None
+        for source, times in enumerate(self._times):
+            if read_to_end(source):
+                continue
+            if not times:
+                return []
+            if frontier_ms is None or times[-1] < frontier_ms:
+                frontier_ms = times[-1]
+        if len(waiting) == 1:
+            return [(waiting[0], record) for record in self._cut(waiting[0], frontier_ms, limit)]
+        return self._merged(waiting, frontier_ms, limit)
+
+    def _cut(self, source: int, frontier_ms: int | None, limit: int) -> list[Any]:
+        """Take a topic's first records, up to the frontier and the limit."""
+        times, records = self._times[source], self._records[source]
+        count = len(times) if frontier_ms is None else bisect_right(times, frontier_ms)
+        count = min(count, limit)
+        taken = records[:count]
+        del times[:count], records[:count]
+        return taken
+
+    def _merged(self, waiting: Sequence[int], frontier_ms: int | None, limit: int) -> list[Sourced]:
+        """Take the first records of several topics; of equal times the lower topic comes first."""
+        heads = sorted(
+            (
+                (time_ms, source)
+                for source in waiting
+                for time_ms in self._times[source][:limit]
+                if frontier_ms is None or time_ms <= frontier_ms
+            ),
+        )[:limit]
+        counts = dict.fromkeys(waiting, 0)
+        for _, source in heads:
+            counts[source] += 1
+        taken = {source: iter(self._cut(source, None, count)) for source, count in counts.items()}
+        return [(source, next(taken[source])) for _, source in heads]

@@ -1,0 +1,101 @@
+"""Whole record batches to Kafka, acknowledged by all replicas, retried while a broker is away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from logging import getLogger
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, RecordTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
+
+log = getLogger(__name__)
+
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 5.0
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(NamedTuple):
+    """One record to send; ``timestamp_ms`` None lets the broker's client set the time."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp_ms: int | None = None
+
+
+class Outbox:
+    """Sends records through a producer and returns when all replicas have them.
+
+    While the broker is away ``reachable`` is False and the same batches are sent again until
+    they are taken, so a record can be there twice and is never missing.
+    """
+
+    def __init__(self, producer: Callable[[], AIOKafkaProducer]) -> None:
+        """Take how to get the producer, which is made anew when Faust restarts its own."""
+        self._producer = producer
+        self.reachable = True
+
+    async def send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        """Send the records in their order; returns the offset of the last (-1 for none).
+
+        Raises KafkaError where trying again cannot help.
+        """
+        last_offset = -1
+        sent = 0
+        wait_s = RETRY_FIRST_S
+        while sent < len(records):
+            try:
+                for delivery, count in await self._queued(topic, partition, records[sent:]):
+                    metadata = await delivery
+                    sent += count
+                    last_offset = metadata.offset + count - 1
+                self.reachable = True
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                self._note_failure(topic, partition, error)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, RETRY_MOST_S)
+        return last_offset
+
+    async def _queued(
+        self, topic: str, partition: int, records: Sequence[Record]
+    ) -> list[tuple[Awaitable[RecordMetadata], int]]:
+        """Queue the records in as few batches as the size limit allows: deliveries and their lengths.
+
+        The client sends the batches of a partition one after the other. All are waited for
+        before any is sent again, so that a later list never stands before an earlier one.
+        """
+        producer = self._producer()
+        deliveries = []
+        builder, count = producer.create_batch(), 0
+        for record in records:
+            if not _append(builder, record):
+                deliveries.append((await producer.send_batch(builder, topic, partition=partition), count))
+                builder, count = producer.create_batch(), 0
+                if not _append(builder, record):
+                    raise RecordTooLargeError(f"a record of {len(record.value or b'')} bytes for {topic}")
+            count += 1
+        deliveries.append((await producer.send_batch(builder, topic, partition=partition), count))
+        await asyncio.wait([delivery for delivery, _ in deliveries])
+        return deliveries
+
+    def _note_failure(self, topic: str, partition: int, error: KafkaError) -> None:
+        if self.reachable:
+            self.reachable = False
+            log.warning(
+                "the broker does not take records; trying again",
+                extra={"topic": topic, "partition": partition, "error": repr(error)},
+            )
+
+
+def _append(builder: BatchBuilder, record: Record) -> bool:
+    """Add a record to a batch unless it is full."""
+    taken = builder.append(
+        key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=list(record.headers)
+    )
+    return taken is not None

@@ -1,0 +1,77 @@
+"""The weights in force and what may be listed: what the pure core sees of the model."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from models.ranking import top_n
+from models.recommender import Recommender
+from stream.state import category_key
+
+Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+
+class Serving:
+    """A recommender with the availability of its items.
+
+    ``withdrawn`` are the external ids of items that must not be listed. The object is replaced
+    as a whole when weights are swapped; ``set_available`` changes it in place.
+    """
+
+    def __init__(self, recommender: Recommender, withdrawn: Iterable[str] = ()) -> None:
+        """Prepare the look-ups a batch needs."""
+        self.recommender = recommender
+        self.version = recommender.version
+        self.key = recommender.key
+        self.state_bytes = recommender.state_size * 4
+        vocabulary = recommender.vocabulary
+        self.item_ids = vocabulary.item_ids
+        self.item_row = vocabulary.item_row
+        self._item_category = vocabulary.item_category
+        self._category_rows = {
+            category_key(category): row for row, category in enumerate(vocabulary.category_ids) if row
+        }
+        self._available = np.ones(vocabulary.n_items, dtype=np.bool_)
+        self._popularity = np.where(recommender.popularity > 0, recommender.popularity, -np.inf).astype(
+            np.float32
+        )
+        for item_id in withdrawn:
+            self.set_available(item_id, available=False)
+
+    def set_available(self, item_id: str, *, available: bool) -> None:
+        """Allow or forbid an item in lists; an item the weights do not know changes nothing."""
+        row = self.item_row(item_id)
+        if row:
+            self._available[row] = available
+
+    def category_row(self, item_row: int, key: int) -> int:
+        """Return the input category of an event: the item's own where it is known, else the event's."""
+        known = int(self._item_category[item_row]) if item_row else 0
+        return known or self._category_rows.get(key, 0)
+
+    def rank(
+        self, states: Floats, n: int, *, exclude: list[Rows] | None, max_per_category: int
+    ) -> tuple[Rows, Floats]:
+        """Return the best ``n`` rows for each of the hidden states (B, S), and their scores."""
+        return self._top(self.recommender.scores(states), n, exclude, max_per_category)
+
+    def popular(
+        self, count: int, n: int, *, exclude: list[Rows] | None, max_per_category: int
+    ) -> tuple[Rows, Floats]:
+        """Return the most popular ``n`` rows, once for each of ``count`` users."""
+        scores = np.broadcast_to(self._popularity, (count, len(self._popularity)))
+        return self._top(scores, n, exclude, max_per_category)
+
+    def _top(
+        self, scores: Floats, n: int, exclude: list[Rows] | None, max_per_category: int
+    ) -> tuple[Rows, Floats]:
+        return top_n(
+            scores,
+            n,
+            available=self._available,
+            exclude=exclude,
+            categories=self._item_category,
+            max_per_category=max_per_category,
+        )

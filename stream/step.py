@@ -1,0 +1,287 @@
+"""The pure core: a batch of one partition's events and the users' records → what follows from them.
+
+``process`` is the whole way of an event between Kafka and Kafka: decode, apply, advance, rank,
+encode. It reads records through a callable and returns ``Effects``; Kafka, the clock, threads
+and metrics are the caller's. The same batch over the same records gives the same effects, so
+a redelivered batch repeats its lists with the same identity.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+from models.behavior import Behavior
+from models.cleaning import Activity, observe
+from stream.advance import Line, replay, run, step
+from stream.effects import Effects, Outgoing, Record, Refused
+from stream.errors import Rejected
+from stream.lists import Due, Lists
+from stream.messages import Event, decode_event, decode_forget
+from stream.rules import Rules
+from stream.serving import Serving
+from stream.state import (
+    Entry,
+    Placed,
+    UserState,
+    category_key,
+    decode_state,
+    encode_state,
+    event_key,
+    holds,
+    new_state,
+    place,
+)
+
+FORGET = len(Behavior)
+BOUGHT_KEPT = 256
+
+Stage = Callable[[str], AbstractContextManager[object]]
+Load = Callable[[bytes], bytes | None]
+PartitionOf = Callable[[bytes], int]
+
+
+def _untimed(name: str) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+class Batch:
+    """One batch in the making, under the rules and weights of ``lists``; ``process`` runs it."""
+
+    def __init__(
+        self, load: Load, *, lists: Lists, now_ms: int
+    ) -> None:
+        """Take what the batch is computed from: ``load`` gives a user's record, or None."""
+        self.load = load
+        self.serving = lists.serving
+        self.lists = lists
+        self.rules = lists.rules
+        self.now_ms = now_ms
+        self.effects = Effects()
+        self.states: dict[bytes, UserState | None] = {}
+        self.lines: dict[bytes, Line] = {}
+        self.due: list[Due] = []
+        #: Where in ``due`` the one list of a user stands, under a list interval.
+        self.sending: dict[bytes, int] = {}
+
+    def state_of(self, key: bytes) -> UserState | None:
+        """Return the user's record as the batch has it so far."""
+        if key in self.states:
+            return self.states[key]
+        data = self.load(key)
+        state = None if data is None else decode_state(data)
+        if state is not None:
+            self.states[key] = state
+        return state
+
+    def take(self, source: int, record: Record, partition_of: PartitionOf) -> None:
+        """Apply one record of a source topic to its user's state; a bad one becomes a dead letter."""
+        try:
+            if source == FORGET:
+                self._forget(decode_forget(record.key).encode())
+                return
+            event = decode_event(
+                record.key, record.value, now_ms=self.now_ms, max_future_ms=self.rules.max_future_ms
+            )
+        except Rejected as rejected:
+            self.effects.dead_letters.append(Refused(source, record, rejected))
+            if source != FORGET:
+                self.effects.outcomes[source, "invalid"] += 1
+            return
+        key = record.key
+        if key is None:
+            key = event.user_id.encode()
+            if partition_of(key) != record.partition:
+                # It comes back where its user's other events are, with the key filled in.
+                self.effects.forwards.append((source, key, record.value or b""))
+                return
+        self.effects.outcomes[source, self._apply(key, event, source, record)] += 1
+
+    def _forget(self, key: bytes) -> None:
+        """Erase the user: record, hidden state and served list.
+
+        A request stands in every partition, since producers differ in where they put a key;
+        where the user is not known there is nothing to erase.
+        """
+        if self.state_of(key) is None:
+            return
+        self.states[key] = None
+        self.lines.pop(key, None)
+        self.due = [due._replace(send=False, item_id=None) if due.key == key else due for due in self.due]
+        self.sending.pop(key, None)
+        self.effects.held.pop(key, None)
+        # Lists are made when the batch is done, so this comes before those of the events after it.
+        self.effects.lists.append(Outgoing(key, None, 0))
+
+    def _apply(self, key: bytes, event: Event, source: int, record: Record) -> str:
+        """Apply a valid event; returns its outcome for the counter."""
+        state = self.state_of(key) or new_state()
+        self.states[key] = state
+        if record.offset <= state.offsets[source]:
+            return "duplicate"
+        state.offsets[source] = record.offset
+        rules = self.rules
+        identity = event_key(event.event_id)
+        if identity and holds(state, identity):
+            return "duplicate"
+        activity, suspicious = observe(
+            Activity(*state.activity), source, time_ms=event.timestamp, rule=rules.cleaning
+        )
+        state.activity = tuple(activity)
+        if suspicious:
+            return "suspicious"
+        entry = Entry(event.item_id, category_key(event.category_id), source, event.timestamp, identity)
+        placed = place(state, entry, rule=rules.segment)
+        if placed is Placed.LATE:
+            return "late"
+        if rules.exclude_bought_ms:
+            remember_bought(state, event, source, rules.exclude_bought_ms)
+        if self.serving is not None:
+            self._schedule(key, state, placed, self.serving)
+        elif not rules.recent:
+            self.effects.items[event.item_id] += 1
+        self._owe(key, state, event, source, record)
+        return "applied"
+
+    def _schedule(self, key: bytes, state: UserState, placed: Placed, serving: Serving) -> None:
+        """Note what the network has to do for an applied event."""
+        line = self.lines.get(key)
+        if line is None:
+            line = self.lines[key] = Line(state.hidden)
+        if placed is Placed.STEP and state.weights == serving.key:
+            line.operations.append(step(state, serving))
+        elif len(state.items) == 1:
+            line.hidden = bytes(serving.state_bytes)
+            line.operations.append(step(state, serving))
+        else:
+            cause = "segment" if state.weights == serving.key else "weights"
+            self.effects.rebuilds[cause] += 1
+            line.operations.append(replay(state, serving))
+        state.weights = serving.key
+
+    def _owe(self, key: bytes, state: UserState, event: Event, source: int, record: Record) -> None:
+        """Note the list an applied event is due, or hold it back."""
+        ref = (source, record.partition, record.offset, event.timestamp)
+        send = True
+        if self.rules.list_interval_ms:
+            send = self._is_time(key, state, ref)
+        self.due.append(
+            self.lists.due(
+                key,
+                event.user_id,
+                state,
+                item_id=event.item_id,
+                ref=ref,
+                produced_ms=record.timestamp,
+                line=self.lines.get(key),
+                send=send,
+            )
+        )
+
+    def _is_time(self, key: bytes, state: UserState, ref: tuple[int, int, int, int]) -> bool:
+        """Whether the user may get a list now; if not, the event's is held back."""
+        due_ms = state.listed_ms + self.rules.list_interval_ms
+        if self.now_ms < due_ms:
+            state.held = ref
+            self.effects.held[key] = due_ms
+            return False
+        state.held = None
+        earlier = self.sending.get(key)
+        if earlier is not None:
+            self.due[earlier] = self.due[earlier]._replace(send=False)
+        self.sending[key] = len(self.due)
+        return True
+
+    def let_go(self, key: bytes) -> None:
+        """Owe the user the list that was held back."""
+        state = self.state_of(key)
+        if state is None or state.held is None:
+            return
+        self._owe_again(key, state, state.held)
+        state.held = None
+
+    def _owe_again(self, key: bytes, state: UserState, ref: tuple[int, int, int, int]) -> None:
+        """Owe the list of an event that was applied before."""
+        line = None
+        if self.serving is not None:
+            line = self.lines[key] = Line(state.hidden)
+            line.operations.append(replay(state, self.serving))
+            state.weights = self.serving.key
+        self.due.append(
+            self.lists.due(key, key.decode(), state, item_id=None, ref=ref, produced_ms=ref[3], line=line)
+        )
+
+    def show(self, key: bytes) -> bytes | None:
+        """Return the user's list as it stands, for whoever asks; None where none was sent."""
+        state = self.state_of(key)
+        if state is None or state.listed_for is None:
+            return None
+        self._owe_again(key, state, state.listed_for)
+        self.advance()
+        self.rank()
+        return self.effects.lists[0].value if self.effects.lists else None
+
+    def advance(self) -> None:
+        """Bring the hidden states up to date, all users together."""
+        if self.serving is None or not self.lines:
+            return
+        run(list(self.lines.values()), self.serving)
+        for key, line in self.lines.items():
+            state = self.states[key]
+            if state is not None:
+                state.hidden = line.hidden
+
+    def rank(self) -> None:
+        """Make the lists that are owed."""
+        self.lists.make(self.due, self.states, self.effects, now_ms=self.now_ms)
+
+    def encode(self) -> Effects:
+        """Write the records that changed; the batch is done."""
+        for key, state in self.states.items():
+            self.effects.states[key] = None if state is None else encode_state(state)
+        return self.effects
+
+
+def process(
+    batch: Batch, records: Iterable[tuple[int, Record]], *, partition_of: PartitionOf, stage: Stage = _untimed
+) -> Effects:
+    """Return the effects of one partition's records, in their order, each with its source.
+
+    ``partition_of`` gives the partition of a key; ``stage`` is entered around each part of the
+    work with its name, for whoever measures.
+    """
+    with stage("apply"):
+        for source, record in records:
+            batch.take(source, record, partition_of)
+    return _finished(batch, stage)
+
+
+def release(batch: Batch, keys: Iterable[bytes], *, stage: Stage = _untimed) -> Effects:
+    """Return the lists that were held back for these users and are due now."""
+    with stage("apply"):
+        for key in keys:
+            batch.let_go(key)
+    return _finished(batch, stage)
+
+
+def _finished(batch: Batch, stage: Stage) -> Effects:
+    with stage("advance"):
+        batch.advance()
+    with stage("rank"):
+        batch.rank()
+    with stage("encode"):
+        return batch.encode()
+
+
+def remember_bought(state: UserState, event: Event, source: int, keep_ms: int) -> None:
+    """Keep what was bought within ``keep_ms`` before the event, for lists to leave out."""
+    if source == Behavior.PURCHASE:
+        state.bought.append(event.item_id)
+        state.bought_ms.append(event.timestamp)
+    if state.bought:
+        oldest = event.timestamp - keep_ms
+        kept = [
+            (item, bought)
+            for item, bought in zip(state.bought, state.bought_ms, strict=True)
+            if bought > oldest
+        ]
+        state.bought = [item for item, _ in kept[-BOUGHT_KEPT:]]
+        state.bought_ms = [bought for _, bought in kept[-BOUGHT_KEPT:]]

@@ -1,0 +1,106 @@
+"""Weights: from an artifact's folder to the worker, by way of the ``models`` topic.
+
+An artifact lies in the model store under ``<model name>/<version>``; its announcement names
+that place relative to the store, so workers may see the store under another path than the
+trainer. A worker loads an announced artifact beside the weights in force and swaps between two
+batches. One that is missing, damaged or made for other segments is refused, counted and
+logged; what was in force goes on.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from logging import getLogger
+from pathlib import Path
+
+from aiokafka.structs import ConsumerRecord
+
+from models import artifact
+from models.errors import ModelsError
+from models.recommender import Recommender
+from stream import clients
+from stream.errors import ArtifactRefused, Rejected
+from stream.messages import ModelManifest, decode_manifest, encode
+from stream.settings import Settings
+from stream.telemetry import Telemetry
+
+log = getLogger(__name__)
+
+
+def artifact_folder(settings: Settings, url: str) -> Path:
+    """Return where an announced artifact lies for this process."""
+    return Path(settings.model_store_url) / url
+
+
+def manifest_sha256(folder: Path) -> str:
+    """Return the SHA-256 of an artifact's manifest file, which holds those of its other files."""
+    return hashlib.sha256((folder / artifact.MANIFEST).read_bytes()).hexdigest()
+
+
+def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
+    """Load an announced artifact; raises ArtifactRefused with the reason in one line."""
+    folder = artifact_folder(settings, manifest.url)
+    try:
+        if manifest_sha256(folder) != manifest.sha256:
+            raise ArtifactRefused(
+                f"the artifact in {folder} is not the one that was announced (its manifest's SHA-256 differs); "
+                "announce it again"
+            )
+        recommender = artifact.load(folder)
+    except OSError as error:
+        raise ArtifactRefused(
+            f"the artifact in {folder} cannot be read: {error.strerror or error}; "
+            "set FRESHET_MODEL_STORE to the trainer's model store"
+        ) from error
+    except ModelsError as error:
+        raise ArtifactRefused(str(error)) from error
+    if recommender.rule != settings.segment_rule:
+        rule = recommender.rule
+        raise ArtifactRefused(
+            f"the artifact in {folder} was trained on segments of {rule.span_ms // 1000} s and "
+            f"{rule.max_events} events; set FRESHET_SEGMENT_SPAN_S and FRESHET_SEGMENT_MAX_EVENTS to those, "
+            "or train anew"
+        )
+    return recommender
+
+
+async def announce(settings: Settings, manifest: ModelManifest) -> None:
+    """Put a manifest on the ``models`` topic; workers take its weights in force."""
+    producer = clients.producer(settings)
+    async with clients.running(producer, settings):
+        await producer.send_and_wait(
+            settings.topics.models, key=manifest.name.encode(), value=encode(manifest)
+        )
+
+
+class Weights:
+    """Takes announced weights in force; ``swap`` is called with each new recommender."""
+
+    def __init__(
+        self, settings: Settings, *, telemetry: Telemetry, swap: Callable[[Recommender], None]
+    ) -> None:
+        """Prepare; ``handle`` is fed with the records of the models topic."""
+        self._settings = settings
+        self._telemetry = telemetry
+        self._swap = swap
+        self.version: str | None = None
+
+    async def handle(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        """Take one announcement."""
+        if record.key != self._settings.model_name.encode() or record.value is None:
+            return
+        try:
+            manifest = decode_manifest(record.value)
+            if manifest.version == self.version:
+                return
+            recommender = await asyncio.to_thread(load_announced, self._settings, manifest)
+        except (ArtifactRefused, Rejected) as error:
+            self._telemetry.model_swaps.labels("refused").inc()
+            log.error("announced weights are refused: %s", error)
+            return
+        self._swap(recommender)
+        self.version = recommender.version
+        self._telemetry.model_swaps.labels("swapped").inc()
+        self._telemetry.model.info({"version": recommender.version})
+        self._telemetry.model_trained_timestamp_seconds.set(recommender.trained_at_ms / 1000)
+        log.info("weights are in force", extra={"version": recommender.version})

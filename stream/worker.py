@@ -1,0 +1,236 @@
+"""A worker process: the app, the agent, the followers, HTTP, and their beginning and end."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from logging import getLogger
+
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from models.recommender import Recommender
+from stream.agents import Recommending, now_ms
+from stream.app import StreamApp
+from stream.errors import FreshetError, Rejected
+from stream.follow import Follower
+from stream.messages import decode_item
+from stream.serving import Serving
+from stream.settings import Settings
+from stream.step import Batch
+from stream.telemetry import Telemetry
+from stream.topics import require_topics
+from stream.web import Answers, WebServer
+from stream.weights import Weights
+
+log = getLogger(__name__)
+
+TICK_S = 0.5
+SILENT_LIMIT_S = 10.0
+LAG_INTERVAL_S = 2.0
+DRAIN_LIMIT_S = 30.0
+HELD_POLL_S = 0.1
+
+Timer = Callable[[], Awaitable[None]]
+
+
+class Worker:
+    """One stream worker; ``run`` it until ``stop`` is called."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Put the parts together; nothing is connected yet."""
+        self.settings = settings
+        self.registry = CollectorRegistry()
+        self.telemetry = Telemetry(self.registry)
+        self.app = StreamApp(settings)
+        self.recommending = Recommending(self.app, rules=settings.rules, telemetry=self.telemetry)
+        self.weights = Weights(settings, telemetry=self.telemetry, swap=self._swap)
+        self.items = Follower(settings, settings.topics.items, self._item)
+        self.models = Follower(settings, settings.topics.models, self.weights.handle)
+        self.web = WebServer(
+            Answers(
+                registry=self.registry,
+                healthy=self._healthy,
+                readiness=self.readiness,
+                find_list=self._find_list,
+            ),
+            host=settings.http_host,
+            port=settings.http_port,
+        )
+        self.ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._ticked = time.monotonic()
+        self._reachable = True
+        self._rebalance_began: float | None = None
+        self.app.drain = lambda: self.recommending.pipeline.drain(DRAIN_LIMIT_S)
+        self.app.failed = self._fail
+        self.app.on_rebalance_began = self._rebalancing
+        self.app.on_rebalance_complete.connect(self._restored)
+        self.app.agent(self.app.events, name="recommending")(self.recommending.run)
+
+    def stop(self) -> None:
+        """Ask the worker to end: what is under way is delivered and committed first."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises FreshetError for what a person can set right."""
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        spare_collections()
+        await self.web.start()
+        try:
+            await require_topics(self.settings)
+            self.items.start(self._fail)
+            if not self.recommending.rules.recent:
+                self.models.start(self._fail)
+                await self.models.caught_up.wait()
+            await self.items.caught_up.wait()
+            await self._serve()
+        finally:
+            await self.models.stop()
+            await self.items.stop()
+            await self.web.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _serve(self) -> None:
+        """Run Faust's app with our timers beside it."""
+        self.app.finalize()
+        timers = [
+            asyncio.create_task(self._watch(timer)) for timer in (self._tick, self._measure_lag, self._send_held)
+        ]
+        try:
+            await self.app.maybe_start()
+            await self._stopping.wait()
+        finally:
+            for timer in timers:
+                timer.cancel()
+            if self._failure is None:
+                await self.app.finish()
+            await self.app.stop()
+
+    async def _watch(self, timer: Timer) -> None:
+        """Run a timer; what it raises ends the worker."""
+        try:
+            await timer()
+        except Exception as error:
+            await self._fail(error)
+
+    async def _fail(self, error: BaseException) -> None:
+        """End the worker because of an error."""
+        if self._failure is None:
+            self._failure = error
+            if not isinstance(error, FreshetError):
+                log.error("the worker stops", exc_info=error)
+        self._stopping.set()
+
+    # Weights and items.
+
+    def _swap(self, recommender: Recommender) -> None:
+        self.recommending.serving = Serving(recommender, self.recommending.withdrawn)
+
+    async def _item(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        """Take one record of the items topic: may the item be listed?"""
+        try:
+            item_id, item = decode_item(record.key, record.value)
+        except Rejected as rejected:
+            self.telemetry.dead_letters.labels(rejected.error).inc()
+            log.warning("an item is refused: %s", rejected, extra={"offset": record.offset})
+            return
+        available = item is not None and item.available
+        if available:
+            self.recommending.withdrawn.discard(item_id)
+        else:
+            self.recommending.withdrawn.add(item_id)
+        if self.recommending.serving is not None:
+            self.recommending.serving.set_available(item_id, available=available)
+
+    # Rebalances.
+
+    def _rebalancing(self) -> None:
+        self.telemetry.rebalances.inc()
+        self._rebalance_began = time.monotonic()
+
+    async def _restored(self, *args: object, **kwargs: object) -> None:
+        """Note how long restoring took; look for lists that were held back."""
+        if self._rebalance_began is not None:
+            self.telemetry.recovery_seconds.observe(time.monotonic() - self._rebalance_began)
+            self._rebalance_began = None
+        if self.settings.list_interval_s:
+            self.recommending.find_held()
+
+    # Timers.
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked = time.monotonic()
+            self.telemetry.state_users.set(self.app.records.users())
+            if not self.ready.is_set() and all(self.readiness().values()):
+                self.ready.set()
+            await asyncio.sleep(TICK_S if self.ready.is_set() else TICK_S / 10)
+
+    async def _send_held(self) -> None:
+        while self.settings.list_interval_s:
+            await asyncio.sleep(HELD_POLL_S)
+            await self.recommending.send_held()
+
+    async def _measure_lag(self) -> None:
+        """Set the lag from end offsets against committed ones, true also while the agent is stalled."""
+        shown: set[TP] = set()
+        while True:
+            await asyncio.sleep(LAG_INTERVAL_S)
+            if not self.app.partitions_assigned():
+                continue
+            consumer = self.app.batch_consumer
+            sources = [tp for tp in consumer.assignment() if tp.topic in self.app.sources]
+            try:
+                ends = await consumer.highwaters(*sources)
+                self._reachable = True
+            except KafkaError as error:
+                self._reachable = False
+                log.warning("the broker does not answer", extra={"error": repr(error)})
+                continue
+            for tp in shown - set(sources):
+                self.telemetry.consumer_lag.remove(tp.topic, str(tp.partition))
+            shown = set(sources)
+            for tp in sources:
+                lag = (ends.get(tp) or 0) - consumer.committed(tp)
+                self.telemetry.consumer_lag.labels(tp.topic, str(tp.partition)).set(max(0, lag))
+
+    # HTTP.
+
+    def _healthy(self) -> bool:
+        return time.monotonic() - self._ticked < SILENT_LIMIT_S
+
+    def readiness(self) -> Mapping[str, bool]:
+        """Say which conditions of readiness hold."""
+        restored = self.app.recovery.completed.is_set() and not self.app.rebalancing
+        return {
+            "broker": self._reachable and self.recommending.outbox.reachable,
+            "partitions": bool(self.app.partitions_assigned()),
+            "state": restored,
+            "weights": self.recommending.rules.recent or self.models.caught_up.is_set(),
+        }
+
+    def _find_list(self, user_id: str) -> bytes | None:
+        key = user_id.encode()
+        number = self.recommending.partition_of(key)
+        if number not in self.app.partitions_assigned():
+            return None
+        batch = Batch(
+            self.app.records.partition(number).get, lists=self.recommending.lists(), now_ms=now_ms()
+        )
+        return batch.show(key)
+
+
+def spare_collections() -> None:
+    """Let the garbage collector look at fewer objects: events make many that live for one batch.
+
+    Nothing the worker makes for an event forms a cycle; with Python's own thresholds a third of
+    the time goes into looking for some.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)

@@ -1,0 +1,160 @@
+"""What a peer is to the benchmark: a process that reads one topic and writes another."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+
+from tests.bench.workload import PARTITIONS, Workload
+from tests.support.kafka_broker import KafkaBroker
+
+POLL_INTERVAL_S = 0.02
+STALL_LIMIT_S = 90.0
+STOP_LIMIT_S = 20.0
+
+
+class PeerFailed(Exception):
+    """A peer ended or stood still before it had answered every event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where one run of a peer takes place: its broker, topics and folder."""
+
+    broker: KafkaBroker
+    source: str
+    sink: str
+    directory: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """One contestant.
+
+    ``events`` is how many it is given, so that it works for several seconds. ``command`` names the
+    process to start, ``environment`` what to add to its environment. ``check`` raises WrongAnswer
+    when the sink does not hold what the workload asks for. ``why_absent`` gives the reason for
+    which it cannot run here, or None. ``prepare`` makes what it needs beyond its two topics.
+    ``topics`` names source and sink where the peer does not take any name.
+    """
+
+    name: str
+    note: str
+    events: int
+    command: Callable[[Run], list[str]]
+    check: Callable[[Workload, Run], None]
+    environment: Callable[[Run], Mapping[str, str]] = lambda _run: {}
+    why_absent: Callable[[], str | None] = lambda: None
+    prepare: Callable[[Run], None] | None = None
+    topics: Callable[[str], tuple[str, str]] = field(default=lambda tag: (f"{tag}-source", f"{tag}-sink"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one run came to."""
+
+    events: int
+    measured_events: int
+    duration_s: float
+    first_list_s: float
+
+    @property
+    def events_per_s(self) -> float:
+        """Events answered per second, from the first answers seen to the last."""
+        return self.measured_events / self.duration_s
+
+
+def python(module: str, run: Run) -> list[str]:
+    """Return the command of a peer that is a module of this folder."""
+    return [sys.executable, "-m", module, run.broker.bootstrap, run.source, run.sink]
+
+
+def measure(peer: Peer, *, broker: KafkaBroker, tag: str, directory: Path, scale: float) -> Measurement:
+    """Let ``peer`` work off its events once, check every answer, and return its speed.
+
+    The events are all there before it starts. Speed is seen from outside, by the end offsets of
+    its sink, in the same way for every peer; starting up is not part of it.
+    """
+    workload = Workload(max(1000, int(peer.events * scale)))
+    source, sink = peer.topics(tag)
+    run = Run(broker=broker, source=source, sink=sink, directory=directory)
+    directory.mkdir(parents=True)
+    if peer.prepare is not None:
+        peer.prepare(run)
+    else:
+        broker.create_topics({source: PARTITIONS, sink: PARTITIONS})
+    workload.produce(broker.bootstrap, source)
+    log_path = directory / "peer.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            peer.command(run),
+            env={**os.environ, **peer.environment(run)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            result = _observe(process, run, workload.events)
+        except PeerFailed as error:
+            tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-20:])
+            raise PeerFailed(f"{peer.name}: {error}\n{tail}") from None
+        finally:
+            _end(process)
+    peer.check(workload, run)
+    _delete_topics(run, tag)
+    return result
+
+
+def _observe(process: subprocess.Popen[bytes], run: Run, events: int) -> Measurement:
+    """Watch the sink fill until it holds ``events`` records."""
+    began_s = last_change_s = time.perf_counter()
+    first_s, first_count, count = 0.0, 0, 0
+    client = Consumer({"bootstrap.servers": run.broker.bootstrap, "group.id": "observer"})
+    sink = [TopicPartition(run.sink, partition) for partition in range(PARTITIONS)]
+    try:
+        while count < events:
+            time.sleep(POLL_INTERVAL_S)
+            now_count = sum(client.get_watermark_offsets(part, timeout=30)[1] for part in sink)
+            now_s = time.perf_counter()
+            if now_count != count:
+                last_change_s = now_s
+                if not count:
+                    first_s, first_count = now_s, now_count
+                count = now_count
+            elif process.poll() is not None:
+                raise PeerFailed(f"ended with status {process.returncode} after {count} of {events} lists")
+            elif now_s - last_change_s > STALL_LIMIT_S:
+                raise PeerFailed(f"stood still for {STALL_LIMIT_S:.0f} s after {count} of {events} lists")
+    finally:
+        client.close()
+    if first_count >= events:
+        raise PeerFailed(f"{events} events were too few to measure: all were answered at first sight")
+    return Measurement(
+        events=events,
+        measured_events=events - first_count,
+        duration_s=last_change_s - first_s,
+        first_list_s=first_s - began_s,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the peer's whole process group to stop, then insist."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _delete_topics(run: Run, tag: str) -> None:
+    """Give the disk back: the topics of this run, changelogs that peers made included."""
+    names = run.broker.admin().list_topics(timeout=30).topics
+    run.broker.delete_topics(*(name for name in names if tag in name))

@@ -1,0 +1,56 @@
+"""Freshet's own worker with the network off: the list is the user's last items, newest first."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from tests.bench.answers import check_recommendations
+from tests.bench.peer import Peer, Run
+from tests.bench.workload import LIST_ITEMS, PARTITIONS
+from tests.support.kafka_broker import free_port
+
+
+def topics(tag: str) -> tuple[str, str]:
+    """Return the worker's own topic names under the run's prefix."""
+    return f"{tag}-events.click", f"{tag}-recommendations"
+
+
+def environment(run: Run) -> Mapping[str, str]:
+    """Return the settings of the worker for this run."""
+    prefix = run.source.removesuffix("events.click")
+    return {
+        "FRESHET_BROKERS": run.broker.bootstrap,
+        "FRESHET_GROUP_ID": f"{prefix}worker",
+        "FRESHET_TOPIC_PREFIX": prefix,
+        "FRESHET_PARTITIONS": str(PARTITIONS),
+        "FRESHET_LISTS": "recent",
+        "FRESHET_LIST_SIZE": str(LIST_ITEMS),
+        "FRESHET_DATA_DIR": str(run.directory / "data"),
+        "FRESHET_MODEL_STORE": str(run.directory / "models"),
+        "FRESHET_HTTP_PORT": str(free_port()),
+    }
+
+
+def prepare(run: Run) -> None:
+    """Let the command itself make its topics."""
+    subprocess.run(
+        freshet("topics"), env={**os.environ, **environment(run)}, check=True, stdout=subprocess.DEVNULL
+    )
+
+
+def freshet(*arguments: str) -> list[str]:
+    """Return the command line of `freshet` in this environment, installed or not."""
+    return [sys.executable, "-c", "from stream.cli.main import main; main()", *arguments]
+
+
+PEER = Peer(
+    name="freshet worker",
+    note="FRESHET_LISTS=recent",
+    events=600_000,
+    command=lambda _run: freshet("worker"),
+    environment=environment,
+    prepare=prepare,
+    topics=topics,
+    check=check_recommendations,
+)

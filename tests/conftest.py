@@ -1,0 +1,74 @@
+"""Fixtures that every group of tests shares: the data, the two brokers, and the count of broker tests."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream.embedded import EmbeddedBroker
+from tests.support.kafka_broker import PROJECT, KafkaBroker, kafka_home, why_absent
+
+# Set before torch is imported, and inherited by the workers that tests start: results and times
+# should not depend on how many cores the machine has.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_outcomes = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of published data sets; tests that need it are skipped where it is absent."""
+    shared = Path(os.environ.get("FRESHET_SHARED", PROJECT.parent / "shared"))
+    data = shared / "data"
+    if not data.is_dir():
+        pytest.skip("no published data: set FRESHET_SHARED to a folder with data/")
+    return data
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A real Apache Kafka broker that all tests of the session share; use topic names of your own."""
+    reason, home = why_absent(), kafka_home()
+    if reason is not None or home is None:
+        pytest.skip(reason or "no real broker")
+    with KafkaBroker(home, tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def embedded() -> Iterator[EmbeddedBroker]:
+    """The broker of `freshet demo`, empty: create the topics of the test on it."""
+    with EmbeddedBroker({}) as broker:
+        yield broker
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the count of real-broker tests."""
+    config.stash[_outcomes] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that need the real broker, so that `-m kafka` chooses them."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker("kafka")
+            config.stash[_outcomes][item.nodeid] = "not run"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Note how each real-broker test ended; an error of its set-up or tear-down counts as a failure."""
+    report = yield
+    noted = item.config.stash[_outcomes]
+    if item.nodeid in noted and (report.when == "call" or report.outcome != "passed"):
+        noted[item.nodeid] = report.outcome
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests met a real broker, so that a run without one cannot pass for one with it."""
+    outcomes = list(config.stash[_outcomes].values())
+    skipped, failed = outcomes.count("skipped"), outcomes.count("failed")
+    ran = outcomes.count("passed") + failed
+    terminalreporter.write_line(f"real-broker tests: {ran} ran ({failed} failed), {skipped} skipped")

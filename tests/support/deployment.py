@@ -1,0 +1,245 @@
+"""freshet on a real broker for one test: topics, settings, commands and workers of its own."""
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from aiokafka.partitioner import murmur2
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from stream.messages import RecommendationList, decode_list
+from stream.settings import Settings, variable
+from tests.support.kafka_broker import KafkaBroker
+from tests.support.worker_process import FRESHET, WorkerProcess, eventually
+
+PARTITIONS = 4
+COMMAND_LIMIT_S = 120
+CLIENT_LIMIT_S = 30.0
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Sent(NamedTuple):
+    """A record to send; ``partition`` None lets the key choose as Java's clients do."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+    headers: Headers = ()
+    timestamp_ms: int | None = None
+
+
+class Received(NamedTuple):
+    """A record as librdkafka read it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+def event(user_id: str, item_id: str, timestamp_ms: int, **more: str) -> bytes:
+    """Return an event's value."""
+    return msgspec.json.encode({"user_id": user_id, "item_id": item_id, "timestamp": timestamp_ms, **more})
+
+
+def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:
+    """Return the partition Java's clients choose for a key."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class Deployment:
+    """One consumer group with a topic prefix of its own; in a ``with`` block its workers end with it."""
+
+    def __init__(self, kafka: KafkaBroker, folder: Path, **settings: Any) -> None:
+        """Choose names; ``settings`` are fields of ``Settings``. ``make_topics`` makes the topics."""
+        own = f"i{uuid.uuid4().hex[:8]}"
+        self.kafka = kafka
+        self.folder = folder
+        given = {
+            "brokers": kafka.bootstrap,
+            "group_id": f"{own}.group",
+            "topic_prefix": f"{own}.",
+            "partitions": PARTITIONS,
+            "model_store": str(folder / "models"),
+            "http_port": 0,
+            **settings,
+        }
+        self.settings = Settings.load(**given)
+        self.topics = self.settings.topics
+        self._given = given
+        self._workers: list[WorkerProcess] = []
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every worker that still runs."""
+        for worker in self._workers:
+            worker.close()
+
+    # Commands and workers.
+
+    def environment(self, **settings: Any) -> dict[str, str]:
+        """Return the environment of a process of this deployment, with some settings changed."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
+        values = {**self._given, **settings}
+        return inherited | {variable(name): str(value) for name, value in values.items()}
+
+    def command(self, *arguments: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
+        """Run `freshet` with these arguments to its end."""
+        return subprocess.run(
+            [*FRESHET, *arguments],
+            env=self.environment(data_dir=self.folder / "data-of-commands", **settings),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_LIMIT_S,
+            check=False,
+        )
+
+    def make_topics(self) -> Self:
+        """Make the topics with the command itself."""
+        done = self.command("topics")
+        assert done.returncode == 0, done.stderr
+        return self
+
+    def start(self, **settings: Any) -> WorkerProcess:
+        """Start a worker with a data directory of its own; it may not be ready yet."""
+        name = f"worker-{len(self._workers) + 1}"
+        environment = self.environment(**{"data_dir": self.folder / name, **settings})
+        worker = WorkerProcess(environment, self.folder, name)
+        self._workers.append(worker)
+        return worker
+
+    # Records in and out.
+
+    def send(self, records: Iterable[Sent]) -> None:
+        """Send records in their order and return when all are acknowledged."""
+        client = Producer(
+            {"bootstrap.servers": self.kafka.bootstrap, "enable.idempotence": True, "log_level": 0}
+        )
+        failed = []
+
+        def delivered(error: object, message: object) -> None:
+            if error is not None:
+                failed.append(error)
+
+        for record in records:
+            partition = record.partition
+            if partition is None:
+                partition = partition_of(record.key or b"", self.settings.partitions)
+            client.produce(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                partition=partition,
+                headers=list(record.headers),
+                timestamp=record.timestamp_ms or 0,
+                on_delivery=delivered,
+            )
+            client.poll(0)
+        assert client.flush(CLIENT_LIMIT_S) == 0
+        assert not failed
+
+    def send_events(self, topic: str, *events: tuple[str, str, int]) -> None:
+        """Send events (user, item, event time) to one of the event topics."""
+        self.send(Sent(topic, user.encode(), event(user, item, time_ms)) for user, item, time_ms in events)
+
+    def read(self, topic: str) -> list[Received]:
+        """Return everything that stands in a topic now, partition by partition."""
+        client = self._client()
+        try:
+            found = client.list_topics(topic, timeout=CLIENT_LIMIT_S).topics[topic].partitions
+            waiting = {}
+            for number in found:
+                low, high = client.get_watermark_offsets(TopicPartition(topic, number), timeout=CLIENT_LIMIT_S)
+                if high > low:
+                    waiting[number] = high
+            client.assign([TopicPartition(topic, number, 0) for number in waiting])
+            records: list[Received] = []
+            deadline_s = time.monotonic() + CLIENT_LIMIT_S
+            while waiting:
+                assert time.monotonic() < deadline_s, f"{topic}: not read to {waiting}"
+                for message in client.consume(1000, timeout=0.2):
+                    partition, offset = message.partition(), message.offset()
+                    records.append(Received(topic, partition, offset, message.key(), message.value()))
+                for place in client.position([TopicPartition(topic, number) for number in waiting]):
+                    # A compacted partition can end before its high watermark less one.
+                    if place.offset >= waiting[place.partition]:
+                        del waiting[place.partition]
+        finally:
+            client.close()
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    def lists(self) -> list[tuple[str, RecommendationList | None]]:
+        """Return every list sent, in order within a user; None is an erasure."""
+        return [
+            (
+                (record.key or b"").decode(),
+                None if record.value is None else decode_list(record.value),
+            )
+            for record in self.read(self.topics.recommendations)
+        ]
+
+    def lists_of(self, user_id: str) -> list[RecommendationList | None]:
+        """Return the lists sent to a user, in order."""
+        return [made for user, made in self.lists() if user == user_id]
+
+    def last_lists(self) -> dict[str, RecommendationList]:
+        """Return each user's last list; erased users are left out."""
+        return {user: made for user, made in dict(self.lists()).items() if made is not None}
+
+    def records(self) -> dict[bytes, bytes]:
+        """Return each user's record as the changelog has it."""
+        newest = {record.key or b"": record.value for record in self.read(self.topics.changelog)}
+        return {key: value for key, value in newest.items() if value is not None}
+
+    def backlog(self) -> int:
+        """Return how many records of the source topics are not committed."""
+        client = self._client()
+        try:
+            places = [
+                TopicPartition(topic, number)
+                for topic in (*self.topics.events, self.topics.forget)
+                for number in range(self.settings.partitions)
+            ]
+            left = 0
+            for place in client.committed(places, timeout=CLIENT_LIMIT_S):
+                _, high = client.get_watermark_offsets(place, timeout=CLIENT_LIMIT_S)
+                left += high - max(place.offset, 0)
+        finally:
+            client.close()
+        return left
+
+    def wait_served(self, *workers: WorkerProcess, within_s: float = 60.0) -> None:
+        """Return when everything sent so far is delivered and committed; fails when a worker ends."""
+
+        def served() -> bool:
+            for worker in workers:
+                if not worker.running:
+                    raise RuntimeError(f"{worker.name} ended with {worker.status}:\n{worker.errors()}")
+            return self.backlog() == 0
+
+        eventually(served, "everything is committed", within_s=within_s)
+
+    def _client(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self.kafka.bootstrap,
+                "group.id": self.settings.group_id,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "log_level": 0,
+            }
+        )

@@ -1,0 +1,118 @@
+"""The command `freshet evaluate`, on a small file that a shop could have written."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from stream.cli.evaluate import SYSTEMS, system_names
+from stream.cli.main import run
+from stream.errors import UsageError
+
+HEADER = "shopper,product,group,second\n"
+COLUMNS = "user_id=shopper,item_id=product,category_id=group,timestamp=second"
+START_S = 1_500_000_000
+
+
+def _write(path: Path, prefix: str, *, shoppers: int, begin_s: int) -> Path:
+    """Shoppers who each walk along the products p0 .. p19, from one to the next."""
+    draw = random.Random(prefix)
+    lines = []
+    for shopper in range(shoppers):
+        first, start_s = draw.randrange(20), begin_s + draw.randrange(500)
+        for step in range(6):
+            product = (first + step) % 20
+            lines.append(f"{prefix}{shopper},p{product},g{product // 5},{start_s + 60 * step}\n")
+    path.write_text(HEADER + "".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Path:
+    """Forty shoppers of the past."""
+    return _write(tmp_path / "train.csv", "a", shoppers=40, begin_s=START_S)
+
+
+@pytest.fixture
+def test(tmp_path: Path) -> Path:
+    """Ten shoppers of the day after."""
+    return _write(tmp_path / "test.csv", "b", shoppers=10, begin_s=START_S + 86_400)
+
+
+def test_split_as_given_is_measured_and_reported(
+    train: Path, test: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five next events of each of ten sequences; the report holds what the table shows."""
+    report = tmp_path / "report.json"
+    options = ["--columns", COLUMNS, "--time-unit", "s", "--known-items-only", "--report", str(report)]
+    chosen = ["--systems", "popularity,item-cf", "--cutoff", "5", "--cutoff", "2"]
+    assert run(["evaluate", "--train", str(train), "--test", str(test), *options, *chosen]) == 0
+    figures = json.loads(report.read_text(encoding="utf-8"))
+    assert (figures["predictions"], figures["users"], figures["candidates"]) == (50, 10, 20)
+    assert (figures["cutoffs"], figures["train_events"]) == ([2, 5], 240)
+    assert [system["system"] for system in figures["systems"]] == ["popularity", "item-cf"]
+    popularity, item_cf = (
+        {(row["level"], row["cutoff"]): row for row in system["figures"]} for system in figures["systems"]
+    )
+    assert set(item_cf) == {("item", 2), ("item", 5), ("category", 2), ("category", 5)}
+    assert item_cf["item", 5]["prediction_accuracy"] > popularity["item", 5]["prediction_accuracy"]
+    assert item_cf["item", 5]["prediction_accuracy"] >= item_cf["item", 2]["prediction_accuracy"]
+    shown = capsys.readouterr().out
+    for words in ("split: as given", "candidates: every item", "N = 2, N = 5", "ties: equal scores"):
+        assert words in shown
+    row = item_cf["item", 5]
+    assert f"item-cf\titem\t5\t{row['prediction_accuracy']:.4f}\t{row['accuracy']:.4f}" in shown
+
+
+def test_one_file_is_cut_by_time(train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With half of the events before the cut, the other half is foretold; networks are chosen by name."""
+    report = tmp_path / "report.json"
+    options = ["--columns", COLUMNS, "--train-share", "0.5", "--report", str(report)]
+    networks = ["--systems", "rnn", "--epochs", "1", "--units", "4"]
+    assert run(["evaluate", str(train), *options, *networks]) == 0
+    figures = json.loads(report.read_text(encoding="utf-8"))
+    assert figures["train_events"] + figures["predictions"] == 240
+    assert [system["system"] for system in figures["systems"]] == ["rnn"]
+    assert "one cut in time after 50% of the events" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "either FILE"),
+        (["FILE", "--train", "FILE"], "either FILE"),
+        (["--train", "FILE"], "either FILE"),
+        (["FILE", "--systems", "gru,oracle"], "'oracle'"),
+        (["FILE", "--train-share", "1.5"], "--train-share is 1.5"),
+        (["FILE", "--cutoff", "0"], "--cutoff"),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    arguments: list[str], words: str, train: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong is named, before any file is read."""
+    given = [str(train) if argument == "FILE" else argument for argument in arguments]
+    assert run(["evaluate", *given]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_nothing_to_foretell_is_one_line_and_status_1(
+    train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A test file of items never trained on leaves nothing, and the line says so."""
+    other = tmp_path / "other.csv"
+    other.write_text(HEADER + f"x,q1,g,{START_S}\nx,q2,g,{START_S + 1}\n", encoding="utf-8")
+    options = ["--columns", COLUMNS, "--known-items-only"]
+    assert run(["evaluate", "--train", str(train), "--test", str(other), *options]) == 1
+    assert "nothing to foretell" in capsys.readouterr().err
+
+
+def test_every_system_can_be_named() -> None:
+    """Names come back in order, each once; another is refused."""
+    assert system_names(" gru, rnn,gru ") == ("gru", "rnn")
+    assert system_names(",".join(SYSTEMS)) == SYSTEMS
+    with pytest.raises(UsageError):
+        system_names("")
