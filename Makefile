@@ -1,0 +1,75 @@
+# make demo     embedded broker, first training, worker and live lists; ends by itself
+# make test     every test but the long ones, with coverage and the count of real-broker tests
+# make lint     ruff, mypy --strict, import-linter
+# make bench    the reference workload beside its peers, and memory per user (needs a real broker)
+# make stress   the long tests
+# make kafka    Apache Kafka's jars into .kafka, where KAFKA_HOME and ../shared/kafka are absent
+# make lock     renews requirements.lock from the ranges of pyproject.toml
+# make clean    removes everything these made, .venv included
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint bench stress kafka lock clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+# The stamp is newer than the lock when the environment is that of the lock.
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY)
+	$(BIN)/freshet demo $(DEMO)
+
+test: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench.bench_streaming $(BENCH)
+	$(BIN)/python -m tests.bench.bench_memory
+
+stress: $(READY)
+	$(BIN)/python -m pytest -m stress $(TESTS)
+
+# A folder with libs/ is used as it is; only where there is none are the jars fetched, by Maven.
+kafka:
+	@if [ -n "$${KAFKA_HOME:-}" ]; then echo "using KAFKA_HOME: $$KAFKA_HOME"; \
+	elif [ -d ../shared/kafka/libs ]; then echo "using ../shared/kafka"; \
+	else $(MAKE) --no-print-directory .kafka/.ready; fi
+
+.kafka/.ready: tests/support/kafka-pom.xml
+	@command -v mvn >/dev/null || { echo "make kafka needs Maven (mvn), or set KAFKA_HOME" >&2; exit 1; }
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/libs
+	touch $@
+
+# A new environment from the ranges, listed as it came out. The local suffix of a CPU build of torch
+# is dropped, and so are the GPU libraries, which torch itself pins: the lock then suits both.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet '.[dev,bench]'
+	.venv-lock/bin/python -m pip list --format=freeze --exclude freshet --exclude pip \
+	  | sed 's/+[a-z0-9.]*$$//' | grep --invert-match --extended-regexp '^(nvidia-|cuda-|triton)' > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf $(VENV) .venv-lock .kafka build *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache \
+	  .ruff_cache .import_linter_cache .hypothesis
+	find models stream tests -name __pycache__ -type d -prune -exec rm -rf {} +
