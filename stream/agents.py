@@ -1,5 +1,6 @@
 """The agent: takes batches, lets the pure core work, stores, sends, counts."""
 
+import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from aiokafka.partitioner import murmur2
 
 from models.behavior import Behavior
+from models.recommender import Recommender
 from stream.app import StreamApp
 from stream.effects import Effects, Outgoing, Refused
 from stream.errors import Rejected
@@ -65,9 +67,12 @@ class Recommending:
         self.outbox = Outbox(lambda: app.batch_producer.client)
         self.pipeline = Pipeline(limit=IN_FLIGHT, failed=app.crash)
         self.serving: Serving | None = None
+        self._lists = Lists(rules, None, app.sources)
         self.withdrawn: set[str] = set()
         self.held: dict[bytes, tuple[int, int]] = {}
         self.watchers: list[Watcher] = []
+        #: Held from the first change of a record to the start of its delivery.
+        self._changing = asyncio.Lock()
         self._counted: Counter[str] = Counter()
 
     def partition_of(self, key: bytes) -> int:
@@ -78,15 +83,27 @@ class Recommending:
         """Take batches until the app stops; whatever goes wrong stops the app, never the loop alone."""
         async for event in stream.noack().events():
             batch: SourceBatch = event.message.value
-            if not self._current(batch):
-                # It is not acknowledged, so it is read again after the rebalance.
-                continue
             try:
-                await self._handle(event, batch)
+                async with self._changing:
+                    # What is not current is not acknowledged either: it is read again after the rebalance.
+                    if self._current(batch):
+                        await self._handle(event, batch)
             except Exception as error:
                 log.exception("a batch could not be processed; the worker stops")
                 await self.app.crash(error)
                 return
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until nothing is under way and no batch is being processed; False where that fails.
+
+        The caller has stopped the flow, so no other batch is taken after this one.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with self._changing:
+                    return await self.pipeline.drain(timeout_s)
+        except TimeoutError:
+            return False
 
     def _current(self, batch: SourceBatch) -> bool:
         """Whether the batch belongs to the assignment in force."""
@@ -145,13 +162,17 @@ class Recommending:
 
     def lists(self) -> Lists:
         """Return what makes lists now."""
-        fallback: list[tuple[str, float]] = []
         if self.serving is None and self._counted:
             total = self._counted.total()
             common = self._counted.most_common(self.rules.list_size + len(self.withdrawn))
-            fallback = [(item, count / total) for item, count in common if item not in self.withdrawn]
-        sources = self.app.sources
-        return Lists(self.rules, self.serving, sources, fallback[: self.rules.list_size])
+            popular = [(item, count / total) for item, count in common if item not in self.withdrawn]
+            self._lists.fallback = popular[: self.rules.list_size]
+        return self._lists
+
+    def serve(self, recommender: Recommender) -> None:
+        """Take weights in force from the next batch on."""
+        self.serving = Serving(recommender, self.withdrawn)
+        self._lists = Lists(self.rules, self.serving, self.app.sources)
 
     def _store(self, number: int, effects: Effects) -> None:
         """Put the new records where the next batch finds them, and count."""
@@ -271,6 +292,12 @@ class Recommending:
                 due[number].append(key)
                 del self.held[key]
         for number, keys in due.items():
+            async with self._changing:
+                await self._release(number, keys, moment_ms)
+
+    async def _release(self, number: int, keys: list[bytes], moment_ms: int) -> None:
+        """Send the held lists of a partition, unless it is being given away."""
+        if self.app.batch_consumer.flow_active and not self.app.rebalancing:
             batch = Batch(self.app.records.partition(number).get, lists=self.lists(), now_ms=moment_ms)
             effects = release(batch, keys, stage=self._stage)
             self._store(number, effects)

@@ -7,6 +7,7 @@ import numpy as np
 
 from stream.advance import Line
 from stream.effects import Effects, Outgoing
+from stream.list_encoder import ListEncoder
 from stream.messages import EventRef, ListItem, ListKind, RecommendationList, encode
 from stream.rules import Rules
 from stream.serving import Floats, Rows, Serving
@@ -19,7 +20,6 @@ RANKED_TOGETHER = 1024
 NO_MODEL = "none"
 RECENT = "recent"
 
-_RECIPROCALS = [1 / place for place in range(1, 1001)]
 
 
 class Due(NamedTuple):
@@ -73,6 +73,12 @@ class Lists:
         self.serving = serving
         self.topics = topics
         self.fallback = fallback
+        self._recent = ListEncoder(
+            [1 / place for place in range(1, rules.list_size + 1)],
+            kind="personalized",
+            model_version=RECENT,
+            topics=topics,
+        )
 
     def due(
         self,
@@ -124,12 +130,16 @@ class Lists:
                 if state is None:
                     continue
                 self._measure(owed, state, effects)
-                if ranked is None or not ranked.items:
+                if owed.recent is not None:
+                    message = self._recent_message(owed, owed.recent, now_ms)
+                    effects.kinds["personalized"] += 1
+                elif ranked is not None and ranked.items:
+                    message = encode(self._message(owed, ranked, now_ms))
+                    effects.kinds[ranked.kind] += 1
+                    state.listed = ranked.rows.tobytes()
+                else:
                     continue
-                message = self._message(owed, ranked, now_ms)
-                effects.lists.append(Outgoing(owed.key, encode(message), owed.produced_ms))
-                effects.kinds[ranked.kind] += 1
-                state.listed = ranked.rows.tobytes()
+                effects.lists.append(Outgoing(owed.key, message, owed.produced_ms))
                 state.listed_for = owed.ref
                 if self.rules.list_interval_ms:
                     state.listed_ms = now_ms
@@ -152,8 +162,8 @@ class Lists:
             if not owed.send:
                 continue
             if owed.recent is not None:
-                ranked[number] = _recent(owed.recent)
-            elif self.serving is None:
+                continue
+            if self.serving is None:
                 items = [ListItem(item_id, score) for item_id, score in self.fallback]
                 ranked[number] = Ranked(_NO_ROWS, items, "popular", NO_MODEL)
             else:
@@ -194,6 +204,19 @@ class Lists:
         for number, row, score in zip(numbers, rows, scores, strict=True):
             ranked[number] = _listed(row, score, "popular", serving)
 
+    def _recent_message(self, owed: Due, item_ids: list[str], now_ms: int) -> bytes:
+        """Write the user's own last items; the score is the reciprocal of the place."""
+        source, partition, offset, timestamp_ms = owed.ref
+        return self._recent.encode(
+            owed.user_id,
+            item_ids,
+            source=source,
+            partition=partition,
+            offset=offset,
+            timestamp_ms=timestamp_ms,
+            generated_at_ms=now_ms,
+        )
+
     def _message(self, owed: Due, ranked: Ranked, now_ms: int) -> RecommendationList:
         source, partition, offset, timestamp_ms = owed.ref
         return RecommendationList(
@@ -230,9 +253,3 @@ def _listed(rows: Rows, scores: Floats, kind: ListKind, serving: Serving) -> Ran
         for row, score in zip(rows[:length].tolist(), scores[:length].tolist(), strict=True)
     ]
     return Ranked(rows[:length], items, kind, serving.version)
-
-
-def _recent(item_ids: list[str]) -> Ranked:
-    """List the user's own last items; the score is the reciprocal of the place."""
-    items = [ListItem(item_id, score) for item_id, score in zip(item_ids, _RECIPROCALS, strict=False)]
-    return Ranked(_NO_ROWS, items, "personalized", RECENT)

@@ -1,6 +1,7 @@
 """Whole record batches to Kafka, acknowledged by all replicas, retried while a broker is away."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from logging import getLogger
 from typing import NamedTuple
@@ -37,13 +38,20 @@ class Outbox:
     def __init__(self, producer: Callable[[], AIOKafkaProducer]) -> None:
         """Take how to get the producer, which is made anew when Faust restarts its own."""
         self._producer = producer
+        self._turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
         self.reachable = True
 
     async def send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         """Send the records in their order; returns the offset of the last (-1 for none).
 
-        Raises KafkaError where trying again cannot help.
+        Calls for one partition take turns in the order in which they were made: the client would
+        mix the batches of two, and one that is sent again would stand behind the other. Raises
+        KafkaError where trying again cannot help.
         """
+        async with self._turns[topic, partition]:
+            return await self._send(topic, partition, records)
+
+    async def _send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         last_offset = -1
         sent = 0
         wait_s = RETRY_FIRST_S

@@ -137,7 +137,6 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         6066, description="HTTP port of a worker; 0: any free one"
     )
-    store: Literal["memory", "rocksdb"] = Field("memory", description="where users' state is held")
     data_dir: Path = Field(Path("freshet-data"), description="folder of a worker's own files")
     model_store: str = Field(
         "", description="folder or fsspec URL of the artifacts; not set: models inside FRESHET_DATA_DIR"

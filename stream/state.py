@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 import xxhash
 
+from models.cleaning import NEW, Activity
 from models.segment import SegmentRule, Window, extend, insert
 from stream.errors import StateError
 
@@ -50,7 +51,7 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     hidden: bytes = b""
     weights: int = 0
     #: What the rule on suspicious users counts.
-    activity: tuple[int, ...] = ()
+    activity: Activity = NEW
     #: Items bought and when, for as long as they are kept out of lists.
     bought: list[str] = []
     bought_ms: list[int] = []
@@ -62,6 +63,8 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     listed_ms: int = 0
     #: The newest event whose list is held back: source, partition, offset, event time.
     held: tuple[int, int, int, int] | None = None
+    #: When the event of ``held`` was produced.
+    held_produced_ms: int = 0
 
     @property
     def window(self) -> Window:
@@ -106,6 +109,7 @@ class Placed(IntEnum):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(UserState)
 _NO_KEY = bytes(EVENT_KEY_BYTES)
+_BEHAVIOR_BYTES = [bytes((behavior,)) for behavior in range(SOURCES)]
 
 
 def encode_state(state: UserState) -> bytes:
@@ -166,7 +170,7 @@ def place(state: UserState, entry: Entry, *, rule: SegmentRule) -> Placed:
     last = len(times)
     before = state.window
     if not last or time > times[-1] or (time == times[-1] and entry.behavior >= state.behaviors[-1]):
-        _put(state, last, time, entry)
+        _append(state, time, entry)
         window = extend(times, last, before, rule)
         if window is before:
             return Placed.STEP
@@ -192,6 +196,20 @@ def _position(state: UserState, time: int, behavior: int) -> int:
     return bisect_right(state.behaviors, behavior, low, high)
 
 
+def _append(state: UserState, time: int, entry: Entry) -> None:
+    """Put the event's columns behind all others: what ``_put`` does there, without the slicing."""
+    if entry.event_key:
+        if not state.event_keys:
+            state.event_keys = _NO_KEY * len(state.times)
+        state.event_keys += entry.event_key
+    elif state.event_keys:
+        state.event_keys += _NO_KEY
+    state.categories += entry.category_key.to_bytes(CATEGORY_BYTES, "little")
+    state.behaviors += _BEHAVIOR_BYTES[entry.behavior]
+    state.items.append(entry.item_id)
+    state.times.append(time)
+
+
 def _put(state: UserState, position: int, time: int, entry: Entry) -> None:
     """Insert the event's columns at ``position``."""
     if entry.event_key and not state.event_keys:
@@ -203,7 +221,7 @@ def _put(state: UserState, position: int, time: int, entry: Entry) -> None:
     state.categories = _spliced(
         state.categories, position * CATEGORY_BYTES, entry.category_key.to_bytes(CATEGORY_BYTES, "little")
     )
-    state.behaviors = _spliced(state.behaviors, position, bytes((entry.behavior,)))
+    state.behaviors = _spliced(state.behaviors, position, _BEHAVIOR_BYTES[entry.behavior])
     state.items.insert(position, entry.item_id)
     state.times.insert(position, time)
 

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from models.behavior import Behavior
-from models.cleaning import Activity, observe
+from models.cleaning import observe
 from stream.advance import Line, replay, run, step
 from stream.effects import Effects, Outgoing, Record, Refused
 from stream.errors import Rejected
 from stream.lists import Due, Lists
 from stream.messages import Event, decode_event, decode_forget
-from stream.rules import Rules
 from stream.serving import Serving
 from stream.state import (
     Entry,
@@ -113,8 +112,9 @@ class Batch:
 
     def _apply(self, key: bytes, event: Event, source: int, record: Record) -> str:
         """Apply a valid event; returns its outcome for the counter."""
-        state = self.state_of(key) or new_state()
-        self.states[key] = state
+        state = self.states.get(key)
+        if state is None:
+            state = self.states[key] = self.state_of(key) or new_state()
         if record.offset <= state.offsets[source]:
             return "duplicate"
         state.offsets[source] = record.offset
@@ -122,10 +122,9 @@ class Batch:
         identity = event_key(event.event_id)
         if identity and holds(state, identity):
             return "duplicate"
-        activity, suspicious = observe(
-            Activity(*state.activity), source, time_ms=event.timestamp, rule=rules.cleaning
+        state.activity, suspicious = observe(
+            state.activity, source, time_ms=event.timestamp, rule=rules.cleaning
         )
-        state.activity = tuple(activity)
         if suspicious:
             return "suspicious"
         entry = Entry(event.item_id, category_key(event.category_id), source, event.timestamp, identity)
@@ -136,8 +135,11 @@ class Batch:
             remember_bought(state, event, source, rules.exclude_bought_ms)
         if self.serving is not None:
             self._schedule(key, state, placed, self.serving)
-        elif not rules.recent:
-            self.effects.items[event.item_id] += 1
+        else:
+            # The hidden state lacks this event: whatever weights come next have to replay.
+            state.hidden, state.weights = b"", 0
+            if not rules.recent:
+                self.effects.items[event.item_id] += 1
         self._owe(key, state, event, source, record)
         return "applied"
 
@@ -162,7 +164,7 @@ class Batch:
         ref = (source, record.partition, record.offset, event.timestamp)
         send = True
         if self.rules.list_interval_ms:
-            send = self._is_time(key, state, ref)
+            send = self._is_time(key, state, ref, record.timestamp)
         self.due.append(
             self.lists.due(
                 key,
@@ -176,11 +178,13 @@ class Batch:
             )
         )
 
-    def _is_time(self, key: bytes, state: UserState, ref: tuple[int, int, int, int]) -> bool:
+    def _is_time(
+        self, key: bytes, state: UserState, ref: tuple[int, int, int, int], produced_ms: int
+    ) -> bool:
         """Whether the user may get a list now; if not, the event's is held back."""
         due_ms = state.listed_ms + self.rules.list_interval_ms
         if self.now_ms < due_ms:
-            state.held = ref
+            state.held, state.held_produced_ms = ref, produced_ms
             self.effects.held[key] = due_ms
             return False
         state.held = None
@@ -195,10 +199,12 @@ class Batch:
         state = self.state_of(key)
         if state is None or state.held is None:
             return
-        self._owe_again(key, state, state.held)
+        self._owe_again(key, state, state.held, produced_ms=state.held_produced_ms)
         state.held = None
 
-    def _owe_again(self, key: bytes, state: UserState, ref: tuple[int, int, int, int]) -> None:
+    def _owe_again(
+        self, key: bytes, state: UserState, ref: tuple[int, int, int, int], *, produced_ms: int = 0
+    ) -> None:
         """Owe the list of an event that was applied before."""
         line = None
         if self.serving is not None:
@@ -206,7 +212,7 @@ class Batch:
             line.operations.append(replay(state, self.serving))
             state.weights = self.serving.key
         self.due.append(
-            self.lists.due(key, key.decode(), state, item_id=None, ref=ref, produced_ms=ref[3], line=line)
+            self.lists.due(key, key.decode(), state, item_id=None, ref=ref, produced_ms=produced_ms, line=line)
         )
 
     def show(self, key: bytes) -> bytes | None:
@@ -272,12 +278,12 @@ def _finished(batch: Batch, stage: Stage) -> Effects:
 
 
 def remember_bought(state: UserState, event: Event, source: int, keep_ms: int) -> None:
-    """Keep what was bought within ``keep_ms`` before the event, for lists to leave out."""
+    """Keep what was bought within ``keep_ms`` before the user's newest event, for lists to leave out."""
     if source == Behavior.PURCHASE:
         state.bought.append(event.item_id)
         state.bought_ms.append(event.timestamp)
     if state.bought:
-        oldest = event.timestamp - keep_ms
+        oldest = state.base_ms + state.times[-1] - keep_ms
         kept = [
             (item, bought)
             for item, bought in zip(state.bought, state.bought_ms, strict=True)

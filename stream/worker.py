@@ -6,18 +6,17 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from logging import getLogger
 
+import torch
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from models.recommender import Recommender
 from stream.agents import Recommending, now_ms
 from stream.app import StreamApp
 from stream.errors import FreshetError, Rejected
 from stream.follow import Follower
 from stream.messages import decode_item
-from stream.serving import Serving
 from stream.settings import Settings
 from stream.step import Batch
 from stream.telemetry import Telemetry
@@ -46,7 +45,7 @@ class Worker:
         self.telemetry = Telemetry(self.registry)
         self.app = StreamApp(settings)
         self.recommending = Recommending(self.app, rules=settings.rules, telemetry=self.telemetry)
-        self.weights = Weights(settings, telemetry=self.telemetry, swap=self._swap)
+        self.weights = Weights(settings, telemetry=self.telemetry, swap=self.recommending.serve)
         self.items = Follower(settings, settings.topics.items, self._item)
         self.models = Follower(settings, settings.topics.models, self.weights.handle)
         self.web = WebServer(
@@ -65,7 +64,7 @@ class Worker:
         self._ticked = time.monotonic()
         self._reachable = True
         self._rebalance_began: float | None = None
-        self.app.drain = lambda: self.recommending.pipeline.drain(DRAIN_LIMIT_S)
+        self.app.drain = lambda: self.recommending.drain(DRAIN_LIMIT_S)
         self.app.failed = self._fail
         self.app.on_rebalance_began = self._rebalancing
         self.app.on_rebalance_complete.connect(self._restored)
@@ -79,6 +78,8 @@ class Worker:
         """Serve until stopped. Raises FreshetError for what a person can set right."""
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         spare_collections()
+        # Workers scale by processes: more threads would only wait for one another at these sizes.
+        torch.set_num_threads(1)
         await self.web.start()
         try:
             await require_topics(self.settings)
@@ -127,9 +128,6 @@ class Worker:
         self._stopping.set()
 
     # Weights and items.
-
-    def _swap(self, recommender: Recommender) -> None:
-        self.recommending.serving = Serving(recommender, self.recommending.withdrawn)
 
     async def _item(self, record: "ConsumerRecord[bytes, bytes]") -> None:
         """Take one record of the items topic: may the item be listed?"""

@@ -28,14 +28,16 @@ from tests.support.offline import last_lists, same_items
 from tests.support.worker_process import Metrics, eventually
 
 TAOBAO_EVENTS = 20_000
+#: A week in six seconds.
+GENERATED_SPEED = 100_000
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to replay, how many of its events, and those events in order of event time."""
+    """A file to replay, with which options, and the events that are sent in order of event time."""
 
     file: Path
-    limit: int | None
+    options: tuple[str, ...]
     events: pl.DataFrame
 
 
@@ -52,10 +54,13 @@ class Served:
     recommender: Recommender
 
 
-def source(file: Path, limit: int | None = None) -> Source:
+def source(file: Path, *, limit: int | None = None, speed: float = 0) -> Source:
     """Read a file's earliest events, as `freshet replay` orders them."""
     events = pl.concat(read_events(file)).sort("timestamp", maintain_order=True)
-    return Source(file, limit, events if limit is None else events.head(limit))
+    options = ("--speed", str(speed))
+    if limit is not None:
+        events, options = events.head(limit), (*options, "--events", str(limit))
+    return Source(file, options, events)
 
 
 def generated(shop: Simulation, fitted: Fitted, folder: Path) -> tuple[list[Source], Fitted]:
@@ -64,13 +69,15 @@ def generated(shop: Simulation, fitted: Fitted, folder: Path) -> tuple[list[Sour
     rows = shop.events.with_columns(behavior=shop.events["behavior"].replace_strict(words))
     file = folder / "shop.csv"
     rows.write_csv(file)
-    return [source(file)], fitted
+    # At full speed a day would go by in a millisecond, finer than Kafka's record times: clicks would
+    # come a day before the purchases between them, which then are too late for a segment of a day.
+    return [source(file, speed=GENERATED_SPEED)], fitted
 
 
 def published(data: Path) -> tuple[list[Source], Fitted]:
     """The Tianchi sample and the Taobao file, with a model of both that has not seen the later events."""
     tianchi = source(data / "tianchi_mobile_2k" / "sample_user_behavior.csv")
-    taobao = source(data / "taobao_userbehavior_100k.csv.xz", TAOBAO_EVENTS)
+    taobao = source(data / "taobao_userbehavior_100k.csv.xz", limit=TAOBAO_EVENTS)
     seen = pl.concat([tianchi.events, taobao.events.head(TAOBAO_EVENTS // 2)])
     items = read_items(data / "tianchi_mobile_2k" / "sample_item_info.csv")
     model = train_from_frame(
@@ -96,9 +103,8 @@ def served(
         workers = [worker.wait_ready() for worker in (deployment.start(), deployment.start())]
         sent = 0
         for one in sources:
-            limit = [] if one.limit is None else ["--events", str(one.limit)]
             report = folder / "replay.json"
-            done = deployment.command("replay", str(one.file), *limit, "--report", str(report))
+            done = deployment.command("replay", str(one.file), *one.options, "--report", str(report))
             assert done.returncode == 0, done.stderr
             sent += json.loads(report.read_text())["events"]
         eventually(
@@ -170,5 +176,4 @@ def test_last_lists_are_those_computed_from_the_file(served: Served):
     assert last.keys() == expected.keys()
     different = [user for user in expected if not same_items(last[user].items, expected[user].items)]
     assert different == []
-    assert all(last[user].event.timestamp == expected[user].event.timestamp for user in expected)
-    assert {made.kind for made in last.values()} >= {"personalized"}
+    assert "personalized" in {made.kind for made in last.values()}
