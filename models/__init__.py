@@ -1,1 +1,1 @@
-"""The recommender: segments, networks, neighbours, ranking, evaluation. Knows no Kafka, HTTP, environment or clock."""
+"""The recommender: segments, networks, neighbours, ranking, evaluation; no Kafka, HTTP or clock."""

@@ -74,7 +74,9 @@ class ItemNeighbours:
         A history is a user's item rows, oldest first. The score of j is the sum over the last
         ``recent`` of them of w_ij, each weighing ``decay`` of the one after it. That is a departure
         from the usual sum over all of a user's items alike: what was looked at last says most about
-        what comes next. On rsc15_100k it moves R@20 from .667 to .680 and MRR@20 from .330 to .370.
+        what comes next. The defaults were chosen on the newest tenth of the training sessions of
+        rsc15_100k, fitted on the others: R@20 .653 and MRR@20 .352, beside .647 and .314 for the
+        last ten alike.
         """
         return self.scores_of_recent(last_items(histories, recent), decay=decay)
 

@@ -75,21 +75,21 @@ def _rnn_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tenso
 def _gru_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
     """Reset, update and new gates in torch's order; the reset gate acts after the matrix, as there."""
     units = state.shape[1]
-    recurrent = functional.linear(state, w_hh, b_hh)  # (B, 3H)
-    both = torch.sigmoid(gates[:, : 2 * units] + recurrent[:, : 2 * units])  # (B, 2H)
-    reset, update = both[:, :units], both[:, units:]
-    new = torch.tanh(torch.addcmul(gates[:, 2 * units :], reset, recurrent[:, 2 * units :]))
+    shares = [2 * units, units]
+    gate, new_gate = torch.split_with_sizes(gates, shares, 1)  # (B, 2H), (B, H)
+    recurrent, new_recurrent = torch.split_with_sizes(functional.linear(state, w_hh, b_hh), shares, 1)
+    reset, update = torch.sigmoid(gate + recurrent).chunk(2, 1)
+    new = torch.tanh(torch.addcmul(new_gate, reset, new_recurrent))
     return torch.lerp(new, state, update)  # (B, H)
 
 
 def _lstm_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
     """Input, forget, cell and output gates in torch's order; the state is [h, c]."""
-    units = state.shape[1] // 2
-    hidden, memory = state[:, :units], state[:, units:]
+    hidden, memory = state.chunk(2, 1)
     total = gates + functional.linear(hidden, w_hh, b_hh)  # (B, 4H)
-    taken, kept = torch.sigmoid(total[:, :units]), torch.sigmoid(total[:, units : 2 * units])
-    memory = kept * memory + taken * torch.tanh(total[:, 2 * units : 3 * units])
-    hidden = torch.sigmoid(total[:, 3 * units :]) * torch.tanh(memory)
+    taken, kept, new, shown = total.chunk(4, 1)
+    memory = torch.sigmoid(kept) * memory + torch.sigmoid(taken) * torch.tanh(new)
+    hidden = torch.sigmoid(shown) * torch.tanh(memory)
     return torch.cat((hidden, memory), 1)  # (B, 2H)
 
 
@@ -197,8 +197,8 @@ class Network(nn.Module):
         """(B, T, S) the states from zero, of the events' gates (B, T, G*H)."""
         state = self.initial(gates.shape[0])
         states = []
-        for step in range(gates.shape[1]):
-            state = self.step(gates[:, step], state)
+        for gates_of_step in gates.unbind(1):
+            state = self.step(gates_of_step, state)
             states.append(state)
         return torch.stack(states, 1)
 

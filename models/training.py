@@ -49,7 +49,8 @@ FEWEST_STEPS = 100
 SMALLEST_BATCH = 32
 
 CUTOFF = 20
-VALIDATION_BATCH = 2048
+VALIDATION_BATCH = 512
+VALIDATION_SCORES = 200_000_000  # some seconds of one core; 3,000 targets of 65,000 items
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ def next_item_quality(
     if not len(segments):
         return math.nan, math.nan
     n_targets = int((segments.end - segments.target).sum())
+    max_targets = max(1, min(max_targets, VALIDATION_SCORES // len(network.bias)))
     segments = segments[:: max(1, n_targets // max_targets)]
     network.eval()
     ranks = []

@@ -35,8 +35,18 @@ BATCH_TARGET_S = 0.25
 SMALLEST_LIMIT = 64
 IN_FLIGHT = 8
 POPULAR_KEPT = 100_000
+#: A record can be as large as the broker takes (1,048,588 bytes by default), and the reason makes
+#: it larger. A larger letter goes without key and value, and its headers say where they stand:
+#: the broker must not refuse one, since an idempotent producer cannot go on after that.
+LETTER_MOST_BYTES = 1_000_000
 
 BEHAVIORS = tuple(behavior.name.lower() for behavior in Behavior)
+
+
+def _size(record: Record) -> int:
+    """Return the bytes of a record, its headers included, but for Kafka's own few."""
+    headers = sum(len(name) + len(content) for name, content in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def now_ms() -> int:
@@ -123,7 +133,7 @@ class Recommending:
         effects = self._processed(number, records)
         self._store(number, effects)
         self._adapt(len(records), time.perf_counter() - began)
-        await self._deliver(number, effects, lambda: event.ack())
+        await self._deliver(number, effects, event.ack)
 
     def _processed(self, number: int, records: Sequence[tuple[int, Any]]) -> Effects:
         """Return the effects of a batch; a record that cannot be applied goes to the dead letters."""
@@ -218,11 +228,12 @@ class Recommending:
         await self.outbox.send(self.topics.dead_letter, number, letters)
 
     def _dead_letter(self, source: int, record: Any, reason: Rejected) -> Record:
-        """Return the record as it came, with the reason in its headers."""
+        """Return the record as it came, with the reason in its headers; of one too large, the reason alone."""
         headers = dead_letter_headers(
             reason, topic=self.app.sources[source], partition=record.partition, offset=record.offset
         )
-        return Record(record.key, record.value, [*record.headers, *headers])
+        letter = Record(record.key, record.value, [*record.headers, *headers])
+        return letter if _size(letter) <= LETTER_MOST_BYTES else Record(None, None, headers)
 
     def _forwards(self, effects: Effects) -> dict[tuple[int, int], list[Record]]:
         """Group the records that came without a key by where their users are."""

@@ -28,7 +28,7 @@ from stream.embedded import EmbeddedBroker
 from stream.errors import UsageError
 from stream.messages import RecommendationList, decode_list
 from stream.ordering import in_time_order
-from stream.retraining import Material, announce_fitted, load_source, train_source, Source
+from stream.retraining import Material, Source, announce_fitted, load_source, train_source
 from stream.settings import Settings
 from stream.simulation import SimulationConfig, simulate
 from stream.topics import topic_specs
@@ -149,7 +149,9 @@ def split_file(source: Source, *, events: int | None) -> Split:
     ordered = _ordered(material.events)
     cut = int(ordered.height * TRAINED_SHARE)
     if cut < 1 or cut == ordered.height:
-        raise UsageError(f"{source.events} has {ordered.height} events; the demo needs more to train and to feed")
+        raise UsageError(
+            f"{source.events} has {ordered.height} events; the demo needs more to train and to feed"
+        )
     trained = ordered[max(0, cut - TRAINED_EVENTS) : cut]
     fed = ordered[cut:] if events is None else ordered[cut : cut + events]
     return Split(Material(material.name, trained, material.items), fed)
@@ -162,7 +164,9 @@ def _ordered(events: pl.DataFrame) -> pl.DataFrame:
 def first_training(settings: Settings, split: Split, *, seed: int, progress: Progress | None) -> Fitted:
     """Train the demo's first model on the earlier events."""
     training = TrainingConfig(seed=seed, epochs=TRAINING.epochs, refit=TRAINING.refit)
-    return train_source(settings, split.trained, network=NetworkConfig(), training=training, progress=progress)
+    return train_source(
+        settings, split.trained, network=NetworkConfig(), training=training, progress=progress
+    )
 
 
 def demo_settings(folder: Path, bootstrap: str) -> Settings:

@@ -51,7 +51,7 @@ class Follower:
             except (KafkaError, BrokerUnavailable) as error:
                 log.warning("following is interrupted", extra={"topic": self._topic, "error": repr(error)})
                 await asyncio.sleep(RETRY_S)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it goes to the worker, which ends
                 await failed(error)
                 return
 

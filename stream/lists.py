@@ -13,13 +13,12 @@ from stream.rules import Rules
 from stream.serving import Floats, Rows, Serving
 from stream.state import UserState
 
-#: Hidden states ranked in one matrix product: bounds the scores held at once (rows × catalogue).
+#: Hidden states ranked in one matrix product: bounds the scores held at once (rows by catalogue).
 RANKED_TOGETHER = 1024
 
 #: What ``model_version`` says of lists that no weights made.
 NO_MODEL = "none"
 RECENT = "recent"
-
 
 
 class Due(NamedTuple):
@@ -38,6 +37,8 @@ class Due(NamedTuple):
     line: Line | None
     operation: int
     exclude: Rows | None
+    #: The same as item ids, where there are no weights.
+    barred: set[str] | None
     #: The user's own last items, newest first, where lists are made of those.
     recent: list[str] | None
 
@@ -93,26 +94,32 @@ class Lists:
         send: bool = True,
     ) -> Due:
         """Note an owed list with all that must be read off the state now."""
-        recent = exclude = None
+        recent = exclude = barred = None
         operation = -1
         if send and self.rules.recent:
             recent = list(dict.fromkeys(reversed(state.items)))[: self.rules.list_size]
+        elif send and self.serving is None:
+            barred = self._barred(state)
         elif send and self.serving is not None and line is not None:
             exclude = self._excluded(state, self.serving)
             operation = len(line.operations) - 1
             if not _has_history(state, self.serving):
                 line = None
-        return Due(key, user_id, item_id, ref, produced_ms, send, line, operation, exclude, recent)
+        return Due(key, user_id, item_id, ref, produced_ms, send, line, operation, exclude, barred, recent)
 
     def _excluded(self, state: UserState, serving: Serving) -> Rows | None:
         """Return the rows a list of this user leaves out."""
+        rows = [row for row in map(serving.item_row, self._barred(state) or ()) if row]
+        return np.array(rows, np.int32) if rows else None
+
+    def _barred(self, state: UserState) -> set[str] | None:
+        """Return the ids of the items a list of this user leaves out; None for none."""
         if not (state.bought or self.rules.exclude_seen):
             return None
         ids = set(state.bought)
         if self.rules.exclude_seen:
             ids.update(state.segment_items())
-        rows = [row for row in map(serving.item_row, ids) if row]
-        return np.array(rows, np.int32) if rows else None
+        return ids
 
     def make(
         self,
@@ -164,7 +171,10 @@ class Lists:
             if owed.recent is not None:
                 continue
             if self.serving is None:
-                items = [ListItem(item_id, score) for item_id, score in self.fallback]
+                barred = owed.barred or ()
+                items = [
+                    ListItem(item_id, score) for item_id, score in self.fallback if item_id not in barred
+                ]
                 ranked[number] = Ranked(_NO_ROWS, items, "popular", NO_MODEL)
             else:
                 (personal if owed.line is not None else popular).append(number)

@@ -32,8 +32,7 @@ class Merger:
         last_ms = self._last_ms[source]
         times = self._times[source]
         for record in records:
-            if record.timestamp > last_ms:
-                last_ms = record.timestamp
+            last_ms = max(last_ms, record.timestamp)
             times.append(last_ms)
         self._records[source] += records
         self._last_ms[source] = last_ms

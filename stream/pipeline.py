@@ -49,7 +49,7 @@ class Pipeline:
                 await before
             if not self.broken:
                 await then()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it goes to the worker, which ends
             if not self.broken:
                 self.broken = True
                 await self._failed(error)

@@ -1,5 +1,6 @@
 """Training for a running shop: from a file or the topics to an announced artifact."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ async def announce_fitted(settings: Settings, fitted: Fitted, *, announced: bool
             name: float(value)
             for name, value in written.metrics.items()
             # A figure that could not be measured is NaN, which JSON does not know.
-            if isinstance(value, int | float) and value == value
+            if isinstance(value, int | float) and not math.isnan(value)
         },
     )
     if announced:

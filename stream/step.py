@@ -45,9 +45,7 @@ def _untimed(name: str) -> AbstractContextManager[object]:
 class Batch:
     """One batch in the making, under the rules and weights of ``lists``; ``process`` runs it."""
 
-    def __init__(
-        self, load: Load, *, lists: Lists, now_ms: int
-    ) -> None:
+    def __init__(self, load: Load, *, lists: Lists, now_ms: int) -> None:
         """Take what the batch is computed from: ``load`` gives a user's record, or None."""
         self.load = load
         self.serving = lists.serving
@@ -212,7 +210,9 @@ class Batch:
             line.operations.append(replay(state, self.serving))
             state.weights = self.serving.key
         self.due.append(
-            self.lists.due(key, key.decode(), state, item_id=None, ref=ref, produced_ms=produced_ms, line=line)
+            self.lists.due(
+                key, key.decode(), state, item_id=None, ref=ref, produced_ms=produced_ms, line=line
+            )
         )
 
     def show(self, key: bytes) -> bytes | None:

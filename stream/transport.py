@@ -107,7 +107,7 @@ class BatchConsumer(driver.Consumer):
 
     # Fetching.
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's name
         """Fetch, and yield a message for each batch that is ready."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())

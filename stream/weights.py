@@ -43,8 +43,8 @@ def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
     try:
         if manifest_sha256(folder) != manifest.sha256:
             raise ArtifactRefused(
-                f"the artifact in {folder} is not the one that was announced (its manifest's SHA-256 differs); "
-                "announce it again"
+                f"the artifact in {folder} is not the one that was announced "
+                "(its manifest's SHA-256 differs); announce it again"
             )
         recommender = artifact.load(folder)
     except OSError as error:
@@ -96,7 +96,7 @@ class Weights:
             recommender = await asyncio.to_thread(load_announced, self._settings, manifest)
         except (ArtifactRefused, Rejected) as error:
             self._telemetry.model_swaps.labels("refused").inc()
-            log.error("announced weights are refused: %s", error)
+            log.error("announced weights are refused: %s", error)  # noqa: TRY400 - one line is enough
             return
         self._swap(recommender)
         self.version = recommender.version

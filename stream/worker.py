@@ -100,7 +100,8 @@ class Worker:
         """Run Faust's app with our timers beside it."""
         self.app.finalize()
         timers = [
-            asyncio.create_task(self._watch(timer)) for timer in (self._tick, self._measure_lag, self._send_held)
+            asyncio.create_task(self._watch(timer))
+            for timer in (self._tick, self._measure_lag, self._send_held)
         ]
         try:
             await self.app.maybe_start()
@@ -116,7 +117,7 @@ class Worker:
         """Run a timer; what it raises ends the worker."""
         try:
             await timer()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it goes to the worker, which ends
             await self._fail(error)
 
     async def _fail(self, error: BaseException) -> None:
@@ -130,7 +131,7 @@ class Worker:
     # Weights and items.
 
     async def _item(self, record: "ConsumerRecord[bytes, bytes]") -> None:
-        """Take one record of the items topic: may the item be listed?"""
+        """Take one record of the items topic, which says whether an item may be listed."""
         try:
             item_id, item = decode_item(record.key, record.value)
         except Rejected as rejected:

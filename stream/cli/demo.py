@@ -33,6 +33,7 @@ Rate = Annotated[
 
 
 def demo(
+    *,
     data: Data = None,
     items: Items = None,
     events: Events = None,
@@ -131,7 +132,8 @@ def _drawn(figures: "Figures") -> "Table":
     from rich.table import Table
 
     title = (
-        f"{figures.fed:,} events, {figures.lists:,} lists, {figures.fed / max(figures.duration_s, 1e-9):,.0f} a second; "
+        f"{figures.fed:,} events, {figures.lists:,} lists, "
+        f"{figures.fed / max(figures.duration_s, 1e-9):,.0f} a second; "
         f"hit rate {figures.hit_rate:.3f}, popularity {figures.popular_hit_rate:.3f}; "
         f"p50 {figures.latency_s(0.5) * 1000:.0f} ms, p99 {figures.latency_s(0.99) * 1000:.0f} ms"
     )

@@ -21,6 +21,7 @@ Once = Annotated[bool, typer.Option("--once", help="Train once and end, for a sc
 
 
 def retrain(
+    *,
     once: Once = False,
     epochs: Epochs = None,
     seed: Seed = 1,

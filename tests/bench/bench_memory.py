@@ -31,7 +31,7 @@ from stream.rules import Rules
 from stream.serving import Serving
 from stream.state import decode_state
 from stream.step import Batch, process
-from stream.store import PartitionStore
+from stream.store import PartitionStore, Records
 from tests.bench.environment import environment
 from tests.bench.workload import FIRST_MS, PARTITIONS
 
@@ -113,7 +113,7 @@ def fill(store: PartitionStore, lists: Lists, users: range) -> None:
 
 
 def _apply(
-    partition: dict[bytes, bytes], number: int, lists: Lists, incoming: list[tuple[int, Click]]
+    partition: Records, number: int, lists: Lists, incoming: list[tuple[int, Click]]
 ) -> None:
     """Run one batch through the core and keep the records, as the worker does."""
     batch = Batch(partition.get, lists=lists, now_ms=FIRST_MS + SEGMENT_EVENTS * GAP_MS)

@@ -127,7 +127,13 @@ class Deployment:
     def send(self, records: Iterable[Sent]) -> None:
         """Send records in their order and return when all are acknowledged."""
         client = Producer(
-            {"bootstrap.servers": self.kafka.bootstrap, "enable.idempotence": True, "log_level": 0}
+            {
+                "bootstrap.servers": self.kafka.bootstrap,
+                "enable.idempotence": True,
+                # What is too large is for the broker to say.
+                "message.max.bytes": 10_000_000,
+                "log_level": 0,
+            }
         )
         failed = []
 

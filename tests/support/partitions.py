@@ -6,6 +6,8 @@ from functools import partial
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from models.recommender import Recommender
 from models.segment import SegmentRule
@@ -129,3 +131,8 @@ def outcomes(effects: Effects) -> dict[str, int]:
     for (_, outcome), count in effects.outcomes.items():
         counts[outcome] = counts.get(outcome, 0) + count
     return counts
+
+
+def hidden_of(partition: Partition, user_id: str) -> npt.NDArray[np.float32]:
+    """The hidden state in the user's record."""
+    return np.frombuffer(partition.state(user_id).hidden, np.float32)

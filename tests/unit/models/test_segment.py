@@ -88,7 +88,9 @@ def test_a_late_event_before_the_cut_moves_the_cut() -> None:
     assert after == windows([0, 1, 1, 2, 3, 4], RULE)[-1]
 
 
-@pytest.mark.parametrize(("span_ms", "max_events", "named"), [(0, 8, "span_ms is 0"), (10, 1, "max_events is 1")])
+@pytest.mark.parametrize(
+    ("span_ms", "max_events", "named"), [(0, 8, "span_ms is 0"), (10, 1, "max_events is 1")]
+)
 def test_a_rule_that_holds_no_two_events_is_refused(span_ms: int, max_events: int, named: str) -> None:
     """The message names the field and its value."""
     with pytest.raises(ValueError, match=named):

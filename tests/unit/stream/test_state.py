@@ -65,7 +65,10 @@ def test_a_late_event_goes_where_its_time_belongs() -> None:
     """All its columns go to the same place, before the first event too."""
     state = new_state()
     late = [entry("b", 103, 2), entry("z", 99, 1)]
-    assert placed(state, entry("a", 100), entry("c", 105), *late) == [*[Placed.STEP] * 2, *[Placed.REPLAY] * 2]
+    assert placed(state, entry("a", 100), entry("c", 105), *late) == [
+        *[Placed.STEP] * 2,
+        *[Placed.REPLAY] * 2,
+    ]
     assert state.segment_items() == ["z", "a", "b", "c"]
     assert state.segment_times_ms() == [99, 100, 103, 105]
     assert state.behaviors == bytes([1, 0, 2, 0])
@@ -209,7 +212,9 @@ def test_a_record_of_64_events_and_100_units_is_about_a_kilobyte_and_a_half() ->
     assert len(encode_state(state)) < 64 * (9 + 5 + 1 + 4) + 400 + 150
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"{}", msgspec.msgpack.encode({"codec": 1}), b"\x93\x01\xa1x\x90"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"{}", msgspec.msgpack.encode({"codec": 1}), b"\x93\x01\xa1x\x90"]
+)
 def test_bytes_that_are_no_record_are_refused_in_one_line(data: bytes) -> None:
     """The error says what cannot be read."""
     with pytest.raises(StateError, match="a user's record in the changelog cannot be read") as refused:

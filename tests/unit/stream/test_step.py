@@ -1,16 +1,16 @@
 """What a batch of events leads to: outcomes, records, lists, dead letters."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from models.cleaning import CleaningRule
-from models.segment import SegmentRule
-from stream.messages import ERROR_WORDS
+from stream.messages import ERROR_WORDS, decode_list
 from stream.rules import Rules
 from stream.state import decode_state
-from stream.step import FORGET
+from stream.step import FORGET, process
 from tests.support.partitions import (
     CART,
     CLICK,
@@ -23,6 +23,7 @@ from tests.support.partitions import (
     TOPICS,
     Partition,
     event_value,
+    hidden_of,
     item_ids,
     lists_of,
     outcomes,
@@ -40,18 +41,15 @@ def partition() -> Partition:
     return Partition(serving_of())
 
 
-def hidden_of(partition: Partition, user_id: str) -> np.ndarray:
-    """The hidden state in the user's record."""
-    return np.frombuffer(partition.state(user_id).hidden, np.float32)
-
-
 # What is sent.
 
 
 def test_each_applied_event_gets_a_list_with_its_identity(partition: Partition) -> None:
     """A list names its event, its weights and the clock it was made by."""
     effects = partition.run(
-        partition.event("u", "i1", 1), partition.event("v", "i2", 2), partition.event("u", "i3", 3, behavior=CART)
+        partition.event("u", "i1", 1),
+        partition.event("v", "i2", 2),
+        partition.event("u", "i3", 3, behavior=CART),
     )
     made = lists_of(effects)
     assert [one.user_id for one in made] == ["u", "v", "u"]
@@ -323,246 +321,6 @@ def test_a_redelivered_erasure_is_sent_once(partition: Partition) -> None:
     assert partition.run(request).lists == []
 
 
-# Weights.
-
-
-def test_a_state_of_other_weights_is_rebuilt_from_the_segment(partition: Partition) -> None:
-    """State and list are those of a user who always had the new weights."""
-    new = serving_of(small_recommender("gru", seed=1))
-    always = Partition(new)
-    for one in (partition, always):
-        one.run(one.event("u", "i1", 0), one.event("u", "i2", 1_000))
-    partition.serving = new
-    effects = partition.run(partition.event("u", "i3", 2_000))
-    assert effects.rebuilds == {"weights": 1}
-    expected = always.run(always.event("u", "i3", 2_000))
-    assert not expected.rebuilds
-    assert item_ids(lists_of(effects)[0]) == item_ids(lists_of(expected)[0])
-    np.testing.assert_allclose(hidden_of(partition, "u"), hidden_of(always, "u"), atol=1e-5)
-    assert partition.state("u").weights == new.key
-    assert not partition.run(partition.event("u", "i4", 3_000)).rebuilds
-
-
-def test_weights_with_a_larger_state_take_over(partition: Partition) -> None:
-    """An LSTM's state is twice as long; the record holds the new one."""
-    partition.run(partition.event("u", "i1", 0))
-    partition.serving = serving_of(small_recommender("lstm"))
-    effects = partition.run(partition.event("u", "i2", 1), partition.event("v", "i1", 0))
-    assert effects.rebuilds == {"weights": 1}
-    assert len(partition.state("u").hidden) == len(partition.state("v").hidden) == 2 * 8 * 4
-
-
-def test_events_applied_without_weights_count_once_there_are_some() -> None:
-    """The first weights of a worker rebuild the state from the whole segment."""
-    partition, always = Partition(None), Partition(serving_of())
-    for one in (partition, always):
-        one.run(one.event("u", "i1", 0), one.event("u", "i2", 1_000))
-    partition.serving = serving_of()
-    effects = partition.run(partition.event("u", "i3", 2_000))
-    always.run(always.event("u", "i3", 2_000))
-    assert effects.rebuilds == {"weights": 1}
-    np.testing.assert_allclose(hidden_of(partition, "u"), hidden_of(always, "u"), atol=1e-5)
-
-
-def test_events_applied_while_the_weights_were_away_are_not_missed(partition: Partition) -> None:
-    """A worker that starts while its artifact cannot be read, and reads the same one later, rebuilds."""
-    always = Partition(serving_of())
-    for one in (partition, always):
-        one.run(one.event("u", "i1", 0))
-    partition.serving = None
-    for one in (partition, always):
-        one.run(one.event("u", "i2", 1_000))
-    partition.serving = serving_of()
-    for one in (partition, always):
-        one.run(one.event("u", "i3", 2_000))
-    np.testing.assert_allclose(hidden_of(partition, "u"), hidden_of(always, "u"), atol=1e-5)
-
-
-def test_weights_learn_an_item_that_was_unknown_when_its_event_came(partition: Partition) -> None:
-    """Segments hold external ids, so a grown vocabulary knows the old events too."""
-    vocabulary = small_recommender().vocabulary.grow(["new"], ["c1"])
-    grown = serving_of(small_recommender("gru", seed=1, vocabulary=vocabulary))
-    always = Partition(grown)
-    for one in (partition, always):
-        one.run(one.event("u", "new", 0))
-    partition.serving = grown
-    for one in (partition, always):
-        one.run(one.event("u", "i1", 1_000))
-    np.testing.assert_allclose(hidden_of(partition, "u"), hidden_of(always, "u"), atol=1e-5)
-
-
-# The list interval.
-
-
-def test_within_the_interval_lists_are_held_back() -> None:
-    """One list at once, the next not before the interval has passed."""
-    partition = Partition(serving_of(), INTERVAL)
-    assert len(partition.run(partition.event("u", "i1", 0)).lists) == 1
-    partition.now_ms += 999
-    effects = partition.run(partition.event("u", "i2", 1), partition.event("v", "i2", 1))
-    assert [made.key for made in effects.lists] == [b"v"]
-    assert effects.held == {b"u": NOW_MS + 1_000}
-    assert outcomes(effects) == {"applied": 2}
-
-
-def test_a_held_list_is_released_with_all_that_came_meanwhile() -> None:
-    """It is the list of the newest event held back, as if it had been sent at once."""
-    partition, unlimited = Partition(serving_of(), INTERVAL), Partition(serving_of(), RULES)
-    for one in (partition, unlimited):
-        one.run(one.event("u", "i1", 0))
-        one.run(one.event("u", "i2", 1_000))
-        last = one.run(one.event("u", "i3", 2_000))
-    partition.now_ms += 1_000
-    (released,), (expected,) = lists_of(partition.release("u")), lists_of(last)
-    assert item_ids(released) == item_ids(expected)
-    assert released.event == expected.event
-    assert released.generated_at == NOW_MS + 1_000
-    np.testing.assert_allclose(hidden_of(partition, "u"), hidden_of(unlimited, "u"), atol=1e-5)
-    assert partition.state("u").held is None
-    assert not partition.release("u").lists
-
-
-def test_after_a_release_the_interval_runs_anew() -> None:
-    """The next event is held until an interval after the released list."""
-    partition = Partition(serving_of(), INTERVAL)
-    partition.run(partition.event("u", "i1", 0))
-    partition.run(partition.event("u", "i2", 1))
-    partition.now_ms += 1_000
-    partition.release("u")
-    assert partition.run(partition.event("u", "i3", 2)).held == {b"u": NOW_MS + 2_000}
-
-
-def test_an_event_after_the_interval_takes_the_held_lists_place() -> None:
-    """The newer list knows of the held event, which is owed nothing more."""
-    partition = Partition(serving_of(), INTERVAL)
-    partition.run(partition.event("u", "i1", 0))
-    partition.run(partition.event("u", "i2", 1))
-    partition.now_ms += 1_000
-    (made,) = lists_of(partition.run(partition.event("u", "i3", 2)))
-    assert made.event.offset == 2
-    assert not partition.release("u").lists
-
-
-def test_one_batch_brings_a_user_one_list_under_an_interval() -> None:
-    """It is the one of the user's last event of the batch."""
-    partition = Partition(serving_of(), INTERVAL)
-    effects = partition.run(*(partition.event("u", f"i{number}", number) for number in range(1, 5)))
-    (made,) = lists_of(effects)
-    assert made.event.offset == 3
-    assert effects.held == {}
-
-
-def test_a_held_lists_latency_counts_from_its_production() -> None:
-    """The event's own time may be years ago and says nothing about the delay."""
-    partition = Partition(serving_of(), INTERVAL)
-    partition.run(partition.event("u", "i1", 0))
-    partition.run(partition.event("u", "i2", 1))
-    partition.now_ms += 1_000
-    (made,) = partition.release("u").lists
-    assert made.produced_ms == NOW_MS - 5
-
-
-def test_releasing_a_user_who_is_owed_nothing_sends_nothing(partition: Partition) -> None:
-    """Unknown users too."""
-    partition.run(partition.event("u", "i1", 0))
-    assert not partition.release("u", "nobody").lists
-
-
-# What was bought.
-
-
-def test_a_bought_item_stays_out_for_its_period() -> None:
-    """It may stand in lists again once the user's newest event is a period after the purchase."""
-    partition = Partition(serving_of(), replace(RULES, list_size=11, exclude_bought_ms=5_000))
-    partition.run(partition.event("u", "i4", 0, behavior=PURCHASE))
-    (within,) = lists_of(partition.run(partition.event("u", "i1", 4_999)))
-    (after,) = lists_of(partition.run(partition.event("u", "i2", 5_000)))
-    assert "i4" not in item_ids(within)
-    assert len(within.items) == 10
-    assert "i4" in item_ids(after)
-    assert partition.state("u").bought == []
-
-
-def test_the_list_of_the_purchase_itself_leaves_the_item_out() -> None:
-    """Other users' lists of the same batch may hold it."""
-    partition = Partition(serving_of(), replace(RULES, list_size=11, exclude_bought_ms=5_000))
-    bought, other = lists_of(
-        partition.run(partition.event("u", "i4", 0, behavior=PURCHASE), partition.event("v", "i4", 0))
-    )
-    assert "i4" not in item_ids(bought)
-    assert "i4" in item_ids(other)
-
-
-def test_a_late_event_does_not_bring_back_what_was_bought_long_ago() -> None:
-    """The period is counted from the newest event of the user, in whatever order they come."""
-    rules = Rules(segment=SegmentRule(span_ms=100_000), list_size=11, exclude_bought_ms=5_000)
-    partition = Partition(serving_of(), rules)
-    partition.run(partition.event("u", "i1", 10_000))
-    (made,) = lists_of(partition.run(partition.event("u", "i4", 2_000, behavior=PURCHASE)))
-    assert "i4" in item_ids(made)
-    assert partition.state("u").bought == []
-
-
-def test_without_the_rule_nothing_bought_is_kept(partition: Partition) -> None:
-    """0 turns it off, and the record stays small."""
-    partition.rules = replace(RULES, list_size=11)
-    (made,) = lists_of(partition.run(partition.event("u", "i4", 0, behavior=PURCHASE)))
-    assert "i4" in item_ids(made)
-    assert partition.state("u").bought == []
-
-
-# Live quality.
-
-
-def test_an_event_is_measured_by_the_list_sent_before_it(partition: Partition) -> None:
-    """The first event meets no list; the second one's item stood at a known place of the first list."""
-    first = partition.run(partition.event("u", "i1", 0))
-    assert first.quality.events == 0
-    third = item_ids(lists_of(first)[0])[2]
-    second = partition.run(partition.event("u", third, 1))
-    assert second.quality.events == 1
-    assert second.quality.reciprocal_rank == 1 / 3
-    assert second.quality.hits == {5: 1}
-
-
-def test_an_item_that_was_not_listed_is_an_event_without_a_hit(partition: Partition) -> None:
-    """Hits over events is the hit rate; items the weights do not know count as misses."""
-    partition.run(partition.event("u", "i1", 0))
-    effects = partition.run(partition.event("u", "never heard of", 1))
-    assert effects.quality.events == 1
-    assert effects.quality.reciprocal_rank == 0
-    assert not effects.quality.hits
-
-
-def test_quality_is_measured_within_a_batch_as_between_batches(partition: Partition) -> None:
-    """Each event meets the list of the one before, wherever the batch ends."""
-    whole, single = Partition(serving_of()), partition
-    items = ["i1", "i4", "i7", "i2", "i11"]
-    together = whole.run(*(whole.event("u", item, place) for place, item in enumerate(items)))
-    alone = [single.run(single.event("u", item, place)) for place, item in enumerate(items)]
-    assert together.quality.events == sum(one.quality.events for one in alone) == 4
-    assert together.quality.reciprocal_rank == sum(one.quality.reciprocal_rank for one in alone)
-
-
-def test_duplicates_and_late_events_are_not_measured(partition: Partition) -> None:
-    """Only applied events are predictions to be judged."""
-    partition.run(partition.event("u", "i2", 0))
-    again = partition.event("u", "i1", 100_000)
-    partition.run(again)
-    effects = partition.run(again, partition.event("u", "i3", 50_000))
-    assert outcomes(effects) == {"duplicate": 1, "late": 1}
-    assert effects.quality.events == 0
-
-
-def test_a_held_event_is_measured_once() -> None:
-    """When it comes, by the list last sent; its release is no event."""
-    partition = Partition(serving_of(), INTERVAL)
-    partition.run(partition.event("u", "i1", 0))
-    assert partition.run(partition.event("u", "i2", 1)).quality.events == 1
-    partition.now_ms += 1_000
-    assert partition.release("u").quality.events == 0
-
-
 # Showing a list.
 
 
@@ -573,8 +331,6 @@ def test_a_shown_list_is_the_one_last_sent(partition: Partition) -> None:
     shown = partition.batch().show(b"u")
     assert shown is not None
     assert shown == partition.batch().show(b"u")
-    from stream.messages import decode_list
-
     again = decode_list(shown)
     assert (item_ids(again), again.event, again.kind) == (item_ids(sent), sent.event, "personalized")
     assert partition.records == before
@@ -590,10 +346,6 @@ def test_nobody_is_shown_a_list_that_was_never_sent(partition: Partition) -> Non
 
 def test_each_part_of_the_work_is_timed_once(partition: Partition) -> None:
     """Whoever measures is told of every stage in its order."""
-    from contextlib import contextmanager
-
-    from stream.step import process
-
     entered = []
 
     @contextmanager

@@ -1,0 +1,220 @@
+"""Announced weights: taken in force, or refused while what was in force goes on."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from models import artifact
+from models.recommender import Recommender
+from models.segment import SegmentRule
+from stream.errors import ArtifactRefused
+from stream.messages import ModelManifest, encode
+from stream.settings import Settings
+from stream.telemetry import Telemetry
+from stream.weights import Weights, artifact_folder, load_announced, manifest_sha256
+from tests.support.recommenders import small_recommender
+
+RULE = SegmentRule(span_ms=3_600_000, max_events=32)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a store of their own and the segments of RULE."""
+    return Settings.load(
+        model_store=str(tmp_path / "store"), model_name="shop", segment_span_s=3_600, segment_max_events=32
+    )
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """Where the counters stand."""
+    return CollectorRegistry()
+
+
+class Taken(list[Recommender]):
+    """The recommenders that were swapped in."""
+
+    @property
+    def versions(self) -> list[str]:
+        """Their versions, in order."""
+        return [recommender.version for recommender in self]
+
+
+@pytest.fixture
+def taken() -> Taken:
+    """None yet."""
+    return Taken()
+
+
+@pytest.fixture
+def weights(settings: Settings, registry: CollectorRegistry, taken: Taken) -> Weights:
+    """What a worker feeds with the models topic."""
+    return Weights(settings, telemetry=Telemetry(registry), swap=taken.append)
+
+
+def saved(settings: Settings, *, seed: int = 0, rule: SegmentRule = RULE) -> ModelManifest:
+    """Save an artifact in the store; returns its announcement."""
+    recommender = replace(small_recommender(seed=seed), rule=rule)
+    url = f"shop/{recommender.version}"
+    folder = artifact_folder(settings, url)
+    artifact.save(folder, recommender)
+    return ModelManifest(
+        name="shop",
+        version=recommender.version,
+        url=url,
+        sha256=manifest_sha256(folder),
+        trained_at=recommender.trained_at_ms,
+        announced_at=recommender.trained_at_ms + 1,
+    )
+
+
+def announced(manifest: ModelManifest | None, *, key: bytes = b"shop") -> SimpleNamespace:
+    """A record of the models topic."""
+    return SimpleNamespace(key=key, value=None if manifest is None else encode(manifest))
+
+
+def swaps(registry: CollectorRegistry) -> tuple[float | None, float | None]:
+    """How many announcements were taken, and how many refused."""
+    return tuple(
+        registry.get_sample_value("freshet_model_swaps_total", {"outcome": outcome})
+        for outcome in ("swapped", "refused")
+    )
+
+
+async def test_announced_weights_are_taken_in_force(
+    settings: Settings, weights: Weights, taken: Taken, registry: CollectorRegistry
+) -> None:
+    """The swap gets the artifact's recommender; metrics tell its version and age."""
+    await weights.handle(announced(saved(settings)))
+    assert taken.versions == ["gru-0"]
+    assert weights.version == "gru-0"
+    assert swaps(registry) == (1, 0)
+    assert registry.get_sample_value("freshet_model_info", {"version": "gru-0"}) == 1
+    assert registry.get_sample_value("freshet_model_trained_timestamp_seconds") == 1_700_000_000
+
+
+async def test_newer_weights_replace_older_ones(
+    settings: Settings, weights: Weights, taken: Taken, registry: CollectorRegistry
+) -> None:
+    """And only their version is told."""
+    await weights.handle(announced(saved(settings)))
+    await weights.handle(announced(saved(settings, seed=1)))
+    assert taken.versions == ["gru-0", "gru-1"]
+    assert registry.get_sample_value("freshet_model_info", {"version": "gru-0"}) is None
+
+
+async def test_the_version_in_force_is_not_loaded_again(
+    settings: Settings, weights: Weights, taken: Taken, registry: CollectorRegistry
+) -> None:
+    """A repeated announcement costs nothing."""
+    manifest = saved(settings)
+    await weights.handle(announced(manifest))
+    await weights.handle(announced(manifest))
+    assert taken.versions == ["gru-0"]
+    assert swaps(registry) == (1, 0)
+
+
+@pytest.mark.parametrize("key", [b"another", b"\xff", None])
+async def test_announcements_of_other_models_are_not_ours(
+    settings: Settings, weights: Weights, taken: Taken, registry: CollectorRegistry, key: bytes | None
+) -> None:
+    """The key names the model; the setting says which one is served."""
+    await weights.handle(announced(saved(settings), key=key))
+    await weights.handle(announced(None))
+    assert taken == []
+    assert swaps(registry) == (0, 0)
+
+
+def tampered(settings: Settings, manifest: ModelManifest) -> None:
+    """Change a byte of the weights."""
+    path = artifact_folder(settings, manifest.url) / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def rewritten(settings: Settings, manifest: ModelManifest) -> None:
+    """Change the manifest, and nothing that it says."""
+    path = artifact_folder(settings, manifest.url) / artifact.MANIFEST
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+def removed(settings: Settings, manifest: ModelManifest) -> None:
+    """Leave nothing of the artifact."""
+    folder = artifact_folder(settings, manifest.url)
+    folder.rename(folder.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (tampered, "weights.safetensors"),
+        (rewritten, "is not the one that was announced"),
+        (removed, "set FRESHET_MODEL_STORE to the trainer's model store"),
+    ],
+)
+async def test_a_spoilt_artifact_is_refused_and_the_weights_in_force_go_on(
+    settings: Settings,
+    weights: Weights,
+    taken: Taken,
+    registry: CollectorRegistry,
+    caplog: pytest.LogCaptureFixture,
+    spoil,
+    named: str,
+) -> None:
+    """Counted and logged in one line that says what to do; a repaired artifact can be announced again."""
+    await weights.handle(announced(saved(settings)))
+    newer = saved(settings, seed=1)
+    spoil(settings, newer)
+    await weights.handle(announced(newer))
+    assert taken.versions == [weights.version] == ["gru-0"]
+    assert swaps(registry) == (1, 1)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert named in line
+    assert "\n" not in line
+    with pytest.raises(ArtifactRefused, match="in|at"):
+        load_announced(settings, newer)
+
+
+async def test_weights_for_other_segments_are_refused(
+    settings: Settings, weights: Weights, taken: Taken, registry: CollectorRegistry, caplog
+) -> None:
+    """Training and serving must cut alike; the line names the settings that would."""
+    await weights.handle(announced(saved(settings, rule=SegmentRule(span_ms=60_000, max_events=8))))
+    assert taken == []
+    assert swaps(registry) == (0, 1)
+    assert "trained on segments of 60 s and 8 events" in caplog.text
+    assert "FRESHET_SEGMENT_SPAN_S and FRESHET_SEGMENT_MAX_EVENTS" in caplog.text
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"\xff", b'{"name": "shop"}'])
+async def test_an_announcement_that_cannot_be_read_is_refused(
+    weights: Weights, taken: Taken, registry: CollectorRegistry, value: bytes
+) -> None:
+    """Whatever stands in the topic, the worker goes on."""
+    await weights.handle(SimpleNamespace(key=b"shop", value=value))
+    assert taken == []
+    assert swaps(registry) == (0, 1)
+
+
+def test_the_store_may_lie_elsewhere_for_the_worker(settings: Settings, tmp_path: Path) -> None:
+    """Announcements name the place within the store, and nothing of the trainer's own paths."""
+    manifest = saved(settings)
+    (tmp_path / "store").rename(tmp_path / "mounted")
+    with pytest.raises(ArtifactRefused, match="cannot be read"):
+        load_announced(settings, manifest)
+    moved = Settings.load(
+        model_store=str(tmp_path / "mounted"), segment_span_s=3_600, segment_max_events=32
+    )
+    assert load_announced(moved, manifest).version == "gru-0"
+
+
+def test_the_announced_digest_is_that_of_the_manifest_file(settings: Settings) -> None:
+    """Anyone can check it with sha256sum."""
+    manifest = saved(settings)
+    data = (artifact_folder(settings, manifest.url) / artifact.MANIFEST).read_bytes()
+    assert manifest.sha256 == hashlib.sha256(data).hexdigest()
