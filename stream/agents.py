@@ -225,10 +225,13 @@ class Recommending:
             source, partition = target
             await self.outbox.send(self.app.sources[source], partition, forwarded)
         letters = [self._dead_letter(*refused) for refused in effects.dead_letters]
-        await self.outbox.send(self.topics.dead_letter, number, letters)
+        if letters:
+            # That topic may have fewer partitions than the sources.
+            numbers = await self.app.batch_producer.client.partitions_for(self.topics.dead_letter)
+            await self.outbox.send(self.topics.dead_letter, number % len(numbers), letters)
 
     def _dead_letter(self, source: int, record: Any, reason: Rejected) -> Record:
-        """Return the record as it came, with the reason in its headers; of one too large, the reason alone."""
+        """Return the record as it came with the reason in its headers; if too large, the reason alone."""
         headers = dead_letter_headers(
             reason, topic=self.app.sources[source], partition=record.partition, offset=record.offset
         )

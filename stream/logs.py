@@ -6,8 +6,15 @@ import time
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
-#: Libraries that tell much about themselves; they are heard from their warnings on.
-QUIET = ("faust", "mode", "aiokafka", "asyncio", "aiohttp")
+#: Libraries that tell much about themselves, and from which severity on they are heard. What the
+#: Kafka client calls an error is mostly a try that failed; what comes of it we say ourselves.
+QUIET = {
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "aiokafka": logging.CRITICAL,
+    "asyncio": logging.WARNING,
+    "aiohttp": logging.WARNING,
+}
 
 
 class Line(logging.Formatter):
@@ -32,5 +39,5 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else least)

@@ -8,6 +8,8 @@ weights that know it are in force.
 
 from bisect import bisect_left, bisect_right
 from enum import IntEnum
+from itertools import accumulate
+from operator import sub
 from typing import NamedTuple
 
 import msgspec
@@ -113,8 +115,16 @@ _BEHAVIOR_BYTES = [bytes((behavior,)) for behavior in range(SOURCES)]
 
 
 def encode_state(state: UserState) -> bytes:
-    """Return the record's bytes."""
-    return _encoder.encode(state)
+    """Return the record's bytes.
+
+    Event times are written as the gaps between them, which take 1 to 3 bytes more often than 5.
+    """
+    times = state.times
+    state.times = [*times[:1], *map(sub, times[1:], times)]
+    try:
+        return _encoder.encode(state)
+    finally:
+        state.times = times
 
 
 def decode_state(data: bytes) -> UserState:
@@ -128,6 +138,7 @@ def decode_state(data: bytes) -> UserState:
             f"a user's record in the changelog has version {state.codec}, this freshet reads {CODEC}; "
             "run the freshet that wrote it, or a newer one"
         )
+    state.times = list(accumulate(state.times))
     return state
 
 

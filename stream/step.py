@@ -155,7 +155,10 @@ class Batch:
             cause = "segment" if state.weights == serving.key else "weights"
             self.effects.rebuilds[cause] += 1
             line.operations.append(replay(state, serving))
-        state.weights = serving.key
+        if state.weights != serving.key:
+            # The rows of the list last sent are those of the weights that made it.
+            state.listed = b""
+            state.weights = serving.key
 
     def _owe(self, key: bytes, state: UserState, event: Event, source: int, record: Record) -> None:
         """Note the list an applied event is due, or hold it back."""

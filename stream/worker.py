@@ -29,6 +29,8 @@ log = getLogger(__name__)
 TICK_S = 0.5
 SILENT_LIMIT_S = 10.0
 LAG_INTERVAL_S = 2.0
+BROKER_INTERVAL_S = 1.0
+BROKER_LIMIT_S = 5.0
 DRAIN_LIMIT_S = 30.0
 HELD_POLL_S = 0.1
 
@@ -101,7 +103,7 @@ class Worker:
         self.app.finalize()
         timers = [
             asyncio.create_task(self._watch(timer))
-            for timer in (self._tick, self._measure_lag, self._send_held)
+            for timer in (self._tick, self._look_for_broker, self._measure_lag, self._send_held)
         ]
         try:
             await self.app.maybe_start()
@@ -175,6 +177,21 @@ class Worker:
             await asyncio.sleep(HELD_POLL_S)
             await self.recommending.send_held()
 
+    async def _look_for_broker(self) -> None:
+        """Ask for metadata now and then: consumers wait for an absent broker without a word."""
+        while True:
+            await asyncio.sleep(BROKER_INTERVAL_S)
+            if not self.app.batch_producer.started:
+                continue
+            try:
+                asked = self.app.batch_producer.client.client.force_metadata_update()
+                reachable = bool(await asyncio.wait_for(asked, BROKER_LIMIT_S))
+            except TimeoutError:
+                reachable = False
+            if reachable != self._reachable:
+                self._reachable = reachable
+                log.warning("the broker answers again" if reachable else "the broker does not answer")
+
     async def _measure_lag(self) -> None:
         """Set the lag from end offsets against committed ones, true also while the agent is stalled."""
         shown: set[TP] = set()
@@ -186,10 +203,8 @@ class Worker:
             sources = [tp for tp in consumer.assignment() if tp.topic in self.app.sources]
             try:
                 ends = await consumer.highwaters(*sources)
-                self._reachable = True
             except KafkaError as error:
-                self._reachable = False
-                log.warning("the broker does not answer", extra={"error": repr(error)})
+                log.warning("the lag cannot be measured", extra={"error": repr(error)})
                 continue
             for tp in shown - set(sources):
                 self.telemetry.consumer_lag.remove(tp.topic, str(tp.partition))

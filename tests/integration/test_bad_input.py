@@ -36,7 +36,7 @@ KEYLESS_USERS = 12
 
 
 class Bad(NamedTuple):
-    """A record that must be refused: the word for why, its topic (a field of the settings' topics), its bytes."""
+    """A record that must be refused: the word for why, its topic (a field of ``Topics``), its bytes."""
 
     error: str
     topic: str
@@ -64,7 +64,7 @@ BAD = (
     Bad("not-json", "click", b"u", b"user,item,1511544070"),
     Bad("not-json", "purchase", b"u", b'{"user_id": "u", "item_id": "i", "timestamp": 1511544070123'),
     Bad("too-deep", "click", b"u", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
-    Bad("wrong-type", "click", b"u", b'{"user_id": "\\ud800", "item_id": "i", "timestamp": 1}'),
+    Bad("not-json", "click", b"u", b'{"user_id": "\\ud800", "item_id": "i", "timestamp": 1}'),
     Bad("wrong-type", "click", b"u", b'["u", "i", 1511544070123]'),
     Bad("wrong-type", "cart", b"u", b'{"user_id": 17, "item_id": "i", "timestamp": 1511544070123}'),
     Bad("wrong-type", "cart", b"u", b'{"user_id": "u", "item_id": "i", "timestamp": 1.5}'),
@@ -157,8 +157,10 @@ def test_every_word_is_tried():
 
 
 def test_each_bad_record_is_a_dead_letter_as_it_came(served: Served):
-    """Kafka's own consumer finds key and value of each, byte for byte, beside the right word, and no other."""
-    came = Counter((letter.headers[HEADER_ERROR].decode(), letter.key, letter.value) for letter in served.letters)
+    """Kafka's own consumer finds key and value of each, byte for byte, beside the right word."""
+    came = Counter(
+        (letter.headers[HEADER_ERROR].decode(), letter.key, letter.value) for letter in served.letters
+    )
     assert came == Counter([(one.error, one.key, one.value) for one in BAD] + [(TOO_LARGE.error, None, None)])
 
 
@@ -179,12 +181,17 @@ def test_dead_letters_say_why_and_from_where(served: Served):
 
 
 def test_record_too_large_for_a_dead_letter_is_named(served: Served):
-    """Of a record that the broker would not take with a reason beside it, the reason and the place are kept."""
+    """Where the broker would not take a record with the reason beside it, reason and place are kept."""
     places = {one.value: one for one in served.deployment.read(served.deployment.topics.click)}
     source = places[TOO_LARGE.value]
     offset = str(source.offset).encode()
-    (letter,) = [one for one in served.letters if one.key is None and one.headers[HEADER_OFFSET] == offset
-                 and one.headers[HEADER_PARTITION] == str(source.partition).encode()]
+    (letter,) = [
+        one
+        for one in served.letters
+        if one.key is None
+        and one.headers[HEADER_OFFSET] == offset
+        and one.headers[HEADER_PARTITION] == str(source.partition).encode()
+    ]
     assert letter.value is None
     assert letter.headers[HEADER_ERROR] == b"not-json"
     assert letter.headers[HEADER_TOPIC] == source.topic.encode()

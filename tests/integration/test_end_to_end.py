@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Served:
-    """What came of it: events sent, the workers' last metrics, the lists as the console consumer read them."""
+    """What came of it: events sent, the workers' last metrics, the lists as Kafka's consumer read them."""
 
     deployment: Deployment
     sources: list[Source]
@@ -194,6 +194,10 @@ def test_last_lists_are_those_computed_from_the_file(served: Served):
         events, served.recommender, served.deployment.settings, now_ms=time.time_ns() // 1_000_000
     )
     assert last.keys() == expected.keys()
-    different = [user for user in expected if not same_items(last[user].items, expected[user].items)]
-    assert different == []
+    different = {
+        user: (last[user], expected[user])
+        for user in expected
+        if not same_items(last[user].items, expected[user].items)
+    }
+    assert different == {}
     assert "personalized" in {made.kind for made in last.values()}

@@ -133,9 +133,7 @@ def test_records_are_those_of_the_undisturbed_run(runs: Runs):
     assert runs.disturbed.records.keys() == runs.undisturbed.records.keys()
     for user_id, expected in runs.undisturbed.records.items():
         record = runs.disturbed.records[user_id]
-        hidden, expected_hidden = (
-            np.frombuffer(state.hidden, np.float32) for state in (record, expected)
-        )
+        hidden, expected_hidden = (np.frombuffer(state.hidden, np.float32) for state in (record, expected))
         assert np.abs(hidden - expected_hidden).max() <= 1e-5
         for field in UserState.__struct_fields__:
             # The rows of the last list can have neighbours of equal score in either order; the

@@ -4,14 +4,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.segment import SegmentRule, windows
-from stream.state import Entry, Placed, UserState, decode_state, encode_state, holds, new_state, place
+from stream.state import (
+    EVENT_KEY_BYTES,
+    Entry,
+    Placed,
+    UserState,
+    decode_state,
+    encode_state,
+    holds,
+    new_state,
+    place,
+)
 
 RULE = st.builds(SegmentRule, span_ms=st.integers(1, 12), max_events=st.integers(2, 7))
 TIMES = st.lists(st.integers(0, 60), min_size=1, max_size=40)
 
 
 def entry(time_ms: int, number: int, behavior: int = 0) -> Entry:
-    return Entry(f"i{number}", number, behavior, time_ms, number.to_bytes(8, "little"))
+    """Event number ``number``, whose key is that number."""
+    return Entry(f"i{number}", number, behavior, time_ms, number.to_bytes(EVENT_KEY_BYTES, "little"))
 
 
 def in_order(entries: list[Entry], rule: SegmentRule) -> list[str]:
@@ -74,10 +85,12 @@ def test_an_event_within_the_segment_is_never_refused(times: list[int], rule: Se
 
 
 @given(TIMES, RULE, st.data())
-def test_an_event_of_the_segment_is_known_again(times: list[int], rule: SegmentRule, data: st.DataObject) -> None:
+def test_an_event_of_the_segment_is_known_again(
+    times: list[int], rule: SegmentRule, data: st.DataObject
+) -> None:
     """The id of every event of the segment is found in the record, and an unseen one is not."""
     entries = [entry(time, number) for number, time in enumerate(times)]
     state, _ = applied(entries, rule)
     again = data.draw(st.sampled_from(state.segment_items()))
     assert holds(state, entries[int(again[1:])].event_key)
-    assert not holds(state, (len(times) + 1).to_bytes(8, "little"))
+    assert not holds(state, (len(times) + 1).to_bytes(EVENT_KEY_BYTES, "little"))

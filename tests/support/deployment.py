@@ -169,7 +169,9 @@ class Deployment:
             found = client.list_topics(topic, timeout=CLIENT_LIMIT_S).topics[topic].partitions
             waiting = {}
             for number in found:
-                low, high = client.get_watermark_offsets(TopicPartition(topic, number), timeout=CLIENT_LIMIT_S)
+                low, high = client.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=CLIENT_LIMIT_S
+                )
                 if high > low:
                     waiting[number] = high
             client.assign([TopicPartition(topic, number, 0) for number in waiting])
@@ -222,7 +224,7 @@ class Deployment:
             ]
             left = 0
             for place in client.committed(places, timeout=CLIENT_LIMIT_S):
-                _, high = client.get_watermark_offsets(place, timeout=CLIENT_LIMIT_S)
+                _, high = self.kafka.watermarks(client, place)
                 left += high - max(place.offset, 0)
         finally:
             client.close()

@@ -14,13 +14,13 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -35,6 +35,13 @@ FIELD, RECORD, NULL, HEADER = "\x1f", "\x1e", "\x1a", "\x1d"
 
 class BrokerError(Exception):
     """The broker or one of Kafka's own tools did not do what it was asked; the message carries its log."""
+
+
+_NOT_YET_LED = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +163,10 @@ class KafkaBroker:
                 future.result(timeout=30)
             except KafkaException as error:
                 raise BrokerError(f"topic {name}: {error}") from error
+        # The controller knows them a little earlier than the broker that is asked for them.
+        self._until(
+            lambda: partitions.keys() <= admin.list_topics(timeout=10).topics.keys(), "new topics appear"
+        )
 
     def delete_topics(self, *names: str) -> None:
         """Delete the named topics, so that a benchmark's rounds do not fill the disk."""
@@ -174,10 +185,28 @@ class KafkaBroker:
         )
         try:
             partitions = client.list_topics(topic, timeout=30).topics[topic].partitions
-            ends = {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=30) for p in partitions}
+            ends = {p: self.watermarks(client, TopicPartition(topic, p)) for p in partitions}
         finally:
             client.close()
         return {p: high - low for p, (low, high) in ends.items()}
+
+    def watermarks(self, client: Consumer, place: TopicPartition) -> tuple[int, int]:
+        """Return the first offset of a partition and the one after its last, as ``client`` is told them.
+
+        A broker that has just started does not yet lead its partitions; then it is asked again.
+        """
+        found: list[tuple[int, int]] = []
+
+        def led() -> bool:
+            try:
+                found.append(client.get_watermark_offsets(place, timeout=30))
+            except KafkaException as error:
+                if error.args[0].code() not in _NOT_YET_LED:
+                    raise
+            return bool(found)
+
+        self._until(led, f"{place.topic} {place.partition} has a leader")
+        return found[0]
 
     def read(self, topic: str, *, count: int | None = None, timeout_s: float = 20.0) -> list[ConsumedRecord]:
         """Read ``topic`` from its beginning with Kafka's own console consumer.
@@ -239,6 +268,13 @@ class KafkaBroker:
             "group.initial.rebalance.delay.ms": "0",
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def _until(self, reached: Callable[[], bool], what: str) -> None:
+        deadline_s = time.monotonic() + START_LIMIT_S
+        while not reached():
+            if time.monotonic() > deadline_s:
+                raise BrokerError(f"not within {START_LIMIT_S:.0f} s: {what}\n{self._log_tail()}")
+            time.sleep(POLL_INTERVAL_S)
 
     def _answers(self) -> bool:
         """Ask for the cluster's metadata once; the wait for the answer paces the caller's loop."""

@@ -7,8 +7,7 @@ import polars as pl
 
 from models.recommender import Recommender
 from stream.lists import Lists
-from stream.messages import ListItem, RecommendationList, decode_list, encode
-from stream.messages import Event
+from stream.messages import Event, ListItem, RecommendationList, decode_list, encode
 from stream.serving import Serving
 from stream.settings import Settings
 from stream.step import Batch, process
@@ -48,9 +47,7 @@ def last_lists(
 def _records(events: pl.DataFrame) -> Iterable[tuple[int, _Record]]:
     columns = events.select("user_id", "item_id", "category_id", "behavior", "timestamp")
     for offset, (user_id, item_id, category_id, behavior, timestamp) in enumerate(columns.iter_rows()):
-        value = encode(
-            Event(user_id=user_id, item_id=item_id, category_id=category_id, timestamp=timestamp)
-        )
+        value = encode(Event(user_id=user_id, item_id=item_id, category_id=category_id, timestamp=timestamp))
         yield behavior, _Record(0, offset, timestamp, user_id.encode(), value)
 
 

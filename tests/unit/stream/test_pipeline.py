@@ -67,9 +67,7 @@ def submit(pipeline: Pipeline, deliveries: Deliveries) -> Submit:
     """Submit the delivery NAME of a partition; its halves are NAME.lists and NAME.log."""
 
     async def submitted(partition: int, name: str) -> None:
-        await pipeline.submit(
-            partition, deliveries.half(f"{name}.lists"), deliveries.half(f"{name}.log")
-        )
+        await pipeline.submit(partition, deliveries.half(f"{name}.lists"), deliveries.half(f"{name}.log"))
 
     return submitted
 
@@ -159,9 +157,7 @@ async def test_draining_waits_for_what_is_under_way(
     assert deliveries.done == ["a.lists", "a.log"]
 
 
-async def test_draining_gives_up_in_time(
-    pipeline: Pipeline, deliveries: Deliveries, submit: Submit
-) -> None:
+async def test_draining_gives_up_in_time(pipeline: Pipeline, deliveries: Deliveries, submit: Submit) -> None:
     """False says that memory may be ahead of the changelog."""
     await submit(0, "a")
     assert not await pipeline.drain(0.01)

@@ -3,10 +3,12 @@
 import msgspec
 import pytest
 
+from models.cleaning import Activity
 from models.segment import SegmentRule
 from stream.errors import StateError
 from stream.state import (
     CODEC,
+    EVENT_KEY_BYTES,
     NEVER,
     SOURCES,
     Entry,
@@ -140,7 +142,7 @@ def test_an_event_id_is_known_while_its_event_is_retained() -> None:
     assert not holds(state, event_key("e3"))
     placed(state, entry("z", 0, event_id="e3"))
     assert holds(state, event_key("e3"))
-    assert len(state.event_keys) == 8 * len(state.items)
+    assert len(state.event_keys) == EVENT_KEY_BYTES * len(state.items)
 
 
 def test_an_event_id_is_forgotten_with_its_event() -> None:
@@ -153,11 +155,19 @@ def test_an_event_id_is_forgotten_with_its_event() -> None:
 def test_a_key_across_two_events_is_none() -> None:
     """Bytes that match from the middle of one key to the middle of the next do not count."""
     state = new_state()
-    state.event_keys = b"12345678abcdefgh"
-    assert not holds(state, b"5678abcd")
-    assert holds(state, b"abcdefgh")
-    state.event_keys = b"xx111111" + b"11xxxxxx" + b"11111111"
-    assert holds(state, b"11111111")
+    keys = [b"1" * EVENT_KEY_BYTES, b"2" * EVENT_KEY_BYTES, b"2" + b"1" * (EVENT_KEY_BYTES - 1), b"1x" * 3]
+    state.event_keys = b"".join(keys)
+    assert all(holds(state, key) for key in keys)
+    half = EVENT_KEY_BYTES // 2
+    assert not holds(state, keys[0][half:] + keys[1][:half])
+
+
+def test_a_key_is_found_behind_a_match_across_two_others() -> None:
+    """Looking does not end at the first place where the bytes match."""
+    state = new_state()
+    sought = b"1" * EVENT_KEY_BYTES
+    state.event_keys = b"x" + b"1" * (EVENT_KEY_BYTES - 1) + b"1" + b"x" * (EVENT_KEY_BYTES - 1) + sought
+    assert holds(state, sought)
 
 
 def test_without_event_ids_none_are_kept() -> None:
@@ -190,13 +200,14 @@ def test_a_full_record_comes_back_from_its_bytes() -> None:
         offsets=[0, NEVER, 2**62, 5, NEVER],
         hidden=bytes(400),
         weights=2**64 - 1,
-        activity=(1, 2, 3, 4, 5, 6),
+        activity=Activity(1, 2, 3, 4, 5, 6),
         bought=["a"],
         bought_ms=[17],
         listed=bytes(80),
         listed_for=(3, 7, 42, 99),
         listed_ms=12,
         held=(0, 7, 43, 100),
+        held_produced_ms=101,
     )
     assert decode_state(encode_state(state)) == state
 

@@ -7,7 +7,7 @@ import pytest
 from faust.types import TP
 from yarl import URL
 
-from stream.store import PartitionStore
+from stream.store import PIECE_BYTES, PartitionStore
 
 CHANGELOG = "freshet-users-changelog"
 
@@ -28,6 +28,19 @@ def test_records_of_partitions_are_apart(store: PartitionStore) -> None:
     assert store.partition(0) == {b"u": b"a"}
     assert list(store.partitions()) == [0, 5]
     assert store.users() == 3
+
+
+@pytest.mark.parametrize("length", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES, 5 * PIECE_BYTES + 7])
+def test_records_of_any_length_come_back_as_they_were(store: PartitionStore, length: int) -> None:
+    """Long ones are kept in pieces, which nobody sees."""
+    records = store.partition(0)
+    record = bytes(number % 251 for number in range(length))
+    records[b"u"] = record
+    assert records[b"u"] == records.get(b"u") == record
+    assert dict(records) == {b"u": record}
+    assert records.pop(b"u") == record
+    assert records.get(b"u") is None
+    assert len(records) == 0
 
 
 def test_changelog_records_are_applied_in_order(store: PartitionStore) -> None:

@@ -1,0 +1,55 @@
+"""A worker's beginning and end, before it has met a broker."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from stream import worker as worker_module
+from stream.follow import Follower
+from stream.settings import Settings
+from stream.worker import Worker
+
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """A worker whose topics are right and whose broker went away since."""
+
+    async def right(settings: Settings) -> None:
+        """Find nothing wrong."""
+
+    monkeypatch.setattr(worker_module, "require_topics", right)
+    monkeypatch.setattr(worker_module, "spare_collections", lambda: None)
+    return Worker(Settings.load(brokers="localhost:1", http_port=0, data_dir=str(tmp_path)))
+
+
+async def test_a_worker_that_waits_for_its_weights_can_be_stopped(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends it although the broker never answered."""
+    waiting = asyncio.Event()
+
+    async def follow(*_: object) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Follower, "_follow", follow)
+    running = asyncio.create_task(worker.run())
+    await asyncio.wait_for(waiting.wait(), LIMIT_S)
+    worker.stop()
+    await asyncio.wait_for(running, LIMIT_S)
+
+
+async def test_what_a_follower_cannot_take_ends_the_worker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error reaches whoever runs the worker, at the beginning too."""
+
+    async def follow(*_: object) -> None:
+        raise RuntimeError("broken weights")
+
+    monkeypatch.setattr(Follower, "_follow", follow)
+    with pytest.raises(RuntimeError, match="broken weights"):
+        await asyncio.wait_for(worker.run(), LIMIT_S)
