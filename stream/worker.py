@@ -88,15 +88,25 @@ class Worker:
             self.items.start(self._fail)
             if not self.recommending.rules.recent:
                 self.models.start(self._fail)
-                await self.models.caught_up.wait()
-            await self.items.caught_up.wait()
-            await self._serve()
+                await self._reached(self.models.caught_up)
+            await self._reached(self.items.caught_up)
+            if not self._stopping.is_set():
+                await self._serve()
         finally:
             await self.models.stop()
             await self.items.stop()
             await self.web.stop()
         if self._failure is not None:
             raise self._failure
+
+    async def _reached(self, event: asyncio.Event) -> None:
+        """Wait for ``event``, but no longer than the worker is to run."""
+        waits = [asyncio.create_task(one.wait()) for one in (event, self._stopping)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _serve(self) -> None:
         """Run Faust's app with our timers beside it."""

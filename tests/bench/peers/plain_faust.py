@@ -1,6 +1,7 @@
 """Plain Faust, as its guide shows it: an agent, a table, one awaited send an event."""
 
 import sys
+import tempfile
 
 from tests.bench.answers import check_item_lists
 from tests.bench.peer import Peer, python
@@ -15,6 +16,7 @@ def main(bootstrap: str, source: str, sink: str) -> None:
         f"{sink}-plain-faust",
         broker=f"kafka://{bootstrap}",
         store="memory://",
+        datadir=tempfile.mkdtemp(prefix="freshet-bench-"),
         topic_partitions=PARTITIONS,
         topic_disable_leader=True,
         table_standby_replicas=0,
