@@ -6,19 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from logging import getLogger
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from aiokafka.partitioner import murmur2
 
-from models.behavior import Behavior
 from models.recommender import Recommender
 from stream.app import StreamApp
-from stream.effects import Effects, Outgoing, Refused
+from stream.dispatch import Dispatch, now_ms
+from stream.effects import Effects, Refused
 from stream.errors import Rejected
 from stream.lists import Lists
-from stream.messages import dead_letter_headers
 from stream.outbox import Outbox, Record
 from stream.pipeline import Pipeline
 from stream.rules import Rules
@@ -35,33 +32,6 @@ BATCH_TARGET_S = 0.25
 SMALLEST_LIMIT = 64
 IN_FLIGHT = 8
 POPULAR_KEPT = 100_000
-#: A record can be as large as the broker takes (1,048,588 bytes by default), and the reason makes
-#: it larger. A larger letter goes without key and value, and its headers say where they stand:
-#: the broker must not refuse one, since an idempotent producer cannot go on after that.
-LETTER_MOST_BYTES = 1_000_000
-
-BEHAVIORS = tuple(behavior.name.lower() for behavior in Behavior)
-
-
-def _size(record: Record) -> int:
-    """Return the bytes of a record, its headers included, but for Kafka's own few."""
-    headers = sum(len(name) + len(content) for name, content in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
-
-
-def now_ms() -> int:
-    """Return the processing time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-class Watcher(Protocol):
-    """Whoever looks on in the same process; must return at once."""
-
-    def processed(self, effects: Effects) -> None:
-        """See what a batch led to, before it is sent."""
-
-    def acknowledged(self, latencies_s: npt.NDArray[np.float64]) -> None:
-        """See how long after its event's production each list was acknowledged."""
 
 
 class Recommending:
@@ -75,12 +45,14 @@ class Recommending:
         self.topics = app.settings.topics
         self.partitions = app.settings.partitions
         self.outbox = Outbox(lambda: app.batch_producer.client)
+        self.dispatch = Dispatch(
+            self.outbox, topics=app.settings.topics, sources=app.sources, telemetry=telemetry
+        )
         self.pipeline = Pipeline(limit=IN_FLIGHT, failed=app.crash)
         self.serving: Serving | None = None
         self._lists = Lists(rules, None, app.sources)
         self.withdrawn: set[str] = set()
         self.held: dict[bytes, tuple[int, int]] = {}
-        self.watchers: list[Watcher] = []
         #: Held from the first change of a record to the start of its delivery.
         self._changing = asyncio.Lock()
         self._counted: Counter[str] = Counter()
@@ -199,14 +171,14 @@ class Recommending:
             self._counted.update(effects.items)
             if len(self._counted) > 2 * POPULAR_KEPT:
                 self._counted = Counter(dict(self._counted.most_common(POPULAR_KEPT)))
-        self._count(effects)
+        self.dispatch.count(effects)
 
     async def _deliver(self, number: int, effects: Effects, done: Callable[[], object]) -> None:
         """Send lists, then the changelog, then let the offsets be committed."""
 
         async def lists() -> None:
             with self._stage("lists"):
-                await self._send_lists(number, effects)
+                await self.dispatch.send(number, effects)
 
         async def changelog() -> None:
             with self._stage("changelog"):
@@ -216,65 +188,6 @@ class Recommending:
             done()
 
         await self.pipeline.submit(number, lists, changelog)
-
-    async def _send_lists(self, number: int, effects: Effects) -> None:
-        records = [Record(made.key, made.value) for made in effects.lists]
-        await self.outbox.send(self.topics.recommendations, number, records)
-        self._measure(effects.lists)
-        for target, forwarded in self._forwards(effects).items():
-            source, partition = target
-            await self.outbox.send(self.app.sources[source], partition, forwarded)
-        letters = [self._dead_letter(*refused) for refused in effects.dead_letters]
-        if letters:
-            # That topic may have fewer partitions than the sources.
-            numbers = await self.app.batch_producer.client.partitions_for(self.topics.dead_letter)
-            await self.outbox.send(self.topics.dead_letter, number % len(numbers), letters)
-
-    def _dead_letter(self, source: int, record: Any, reason: Rejected) -> Record:
-        """Return the record as it came with the reason in its headers; if too large, the reason alone."""
-        headers = dead_letter_headers(
-            reason, topic=self.app.sources[source], partition=record.partition, offset=record.offset
-        )
-        letter = Record(record.key, record.value, [*record.headers, *headers])
-        return letter if _size(letter) <= LETTER_MOST_BYTES else Record(None, None, headers)
-
-    def _forwards(self, effects: Effects) -> dict[tuple[int, int], list[Record]]:
-        """Group the records that came without a key by where their users are."""
-        grouped: dict[tuple[int, int], list[Record]] = defaultdict(list)
-        for source, key, value in effects.forwards:
-            grouped[source, self.partition_of(key)].append(Record(key, value))
-        return grouped
-
-    def _measure(self, lists: Iterable[Outgoing]) -> None:
-        """Observe the time from each event's production to this moment, its list being acknowledged."""
-        acknowledged_ms = now_ms()
-        produced_ms = np.array([made.produced_ms for made in lists if made.value is not None], np.float64)
-        if not len(produced_ms):
-            return
-        latencies_s = (acknowledged_ms - produced_ms) / 1000
-        self.telemetry.event_to_recommendation_seconds.observe_many(latencies_s)
-        for watcher in self.watchers:
-            watcher.acknowledged(latencies_s)
-
-    def _count(self, effects: Effects) -> None:
-        """Move the counters by what a batch did."""
-        telemetry = self.telemetry
-        for (source, outcome), count in effects.outcomes.items():
-            telemetry.events.labels(BEHAVIORS[source], outcome).inc(count)
-        for kind, count in effects.kinds.items():
-            telemetry.recommendations.labels(kind).inc(count)
-        for cause, count in effects.rebuilds.items():
-            telemetry.state_rebuilds.labels(cause).inc(count)
-        for refused in effects.dead_letters:
-            telemetry.dead_letters.labels(refused.reason.error).inc()
-        quality = effects.quality
-        if quality.events:
-            telemetry.prequential_events.inc(quality.events)
-            telemetry.prequential_reciprocal_rank.inc(quality.reciprocal_rank)
-            for cutoff, hits in quality.hits.items():
-                telemetry.prequential_hits.labels(str(cutoff)).inc(hits)
-        for watcher in self.watchers:
-            watcher.processed(effects)
 
     def _adapt(self, count: int, took_s: float) -> None:
         """Move the batch limit towards what takes ``BATCH_TARGET_S``."""

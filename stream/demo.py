@@ -204,7 +204,7 @@ async def run_demo(
     await announce_fitted(settings, fitted)
     audience = Audience(fitted.recommender, list_size=settings.list_size)
     worker = Worker(settings)
-    worker.recommending.watchers.append(audience)
+    worker.recommending.dispatch.watchers.append(audience)
     serving = asyncio.create_task(worker.run())
     reading = asyncio.create_task(audience.read_lists(settings))
     feeding = asyncio.create_task(_feed(settings, worker, audience, split.fed, rate=rate, ready=ready))

@@ -1,6 +1,7 @@
 """What a batch of events leads to: everything the shell has to send, store or count."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -33,6 +34,10 @@ class Record(Protocol):
     def value(self) -> bytes | None:
         """The value as it came."""
 
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """The headers as they came."""
+
 
 class Refused(NamedTuple):
     """A record for the dead letters: its source (a behaviour, or ``FORGET``), and why."""
@@ -40,6 +45,15 @@ class Refused(NamedTuple):
     source: int
     record: Record
     reason: Rejected
+
+
+class Forward(NamedTuple):
+    """A record without a key that belongs into another partition: its user's, with the user as key."""
+
+    source: int
+    partition: int
+    key: bytes
+    record: Record
 
 
 class Outgoing(NamedTuple):
@@ -85,8 +99,7 @@ class Effects:
     #: New bytes of each user's record that changed; None erases the user.
     states: dict[bytes, bytes | None] = field(default_factory=dict)
     dead_letters: list[Refused] = field(default_factory=list)
-    #: Records without a key that stand in another partition than their user's: (source, key, value).
-    forwards: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
     #: Users whose list is held back, and the processing time at which it is due.
     held: dict[bytes, int] = field(default_factory=dict)
     outcomes: Counter[tuple[int, str]] = field(default_factory=Counter)

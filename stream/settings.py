@@ -139,7 +139,8 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path("freshet-data"), description="folder of a worker's own files")
     model_store: str = Field(
-        "", description="folder of the artifacts, seen by trainer and workers; not set: models inside FRESHET_DATA_DIR"
+        "",
+        description="folder of the artifacts, for trainer and workers; not set: models in FRESHET_DATA_DIR",
     )
     model_name: Annotated[str, Field(pattern=_NAME)] = Field(
         "default", description="which model of the store is served"

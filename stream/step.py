@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from models.behavior import Behavior
 from models.cleaning import observe
 from stream.advance import Line, replay, run, step
-from stream.effects import Effects, Outgoing, Record, Refused
+from stream.effects import Effects, Forward, Outgoing, Record, Refused
 from stream.errors import Rejected
 from stream.lists import Due, Lists
 from stream.messages import Event, decode_event, decode_forget
@@ -86,9 +86,10 @@ class Batch:
         key = record.key
         if key is None:
             key = event.user_id.encode()
-            if partition_of(key) != record.partition:
+            partition = partition_of(key)
+            if partition != record.partition:
                 # It comes back where its user's other events are, with the key filled in.
-                self.effects.forwards.append((source, key, record.value or b""))
+                self.effects.forwards.append(Forward(source, partition, key, record))
                 return
         self.effects.outcomes[source, self._apply(key, event, source, record)] += 1
 

@@ -126,16 +126,17 @@ async def make_topics(settings: Settings) -> list[TopicState]:
     return [replace(state, state="created") if state.name in missing else state for state in after]
 
 
-async def require_topics(settings: Settings) -> None:
+async def require_topics(settings: Settings) -> Mapping[str, int]:
     """Make sure that every topic exists with the right partition count; asks for metadata only.
 
-    Raises ``TopicError``, or ``BrokerUnavailable`` where there is nobody to ask.
+    Returns the partition counts by topic. Raises ``TopicError``, or ``BrokerUnavailable`` where there is nobody to ask.
     """
     specs = topic_specs(settings)
     async with clients.running(clients.admin(settings), settings) as client:
         counts = await clients.partition_counts(client)
     check_present(specs, counts)
     check_partitions(specs, counts)
+    return counts
 
 
 async def _checked(client: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:

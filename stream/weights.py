@@ -54,6 +54,11 @@ def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
         ) from error
     except ModelsError as error:
         raise ArtifactRefused(str(error)) from error
+    if recommender.version != manifest.version:
+        raise ArtifactRefused(
+            f"the artifact in {folder} is {recommender.version}, announced was {manifest.version}; "
+            "announce it again"
+        )
     if recommender.rule != settings.segment_rule:
         rule = recommender.rule
         raise ArtifactRefused(

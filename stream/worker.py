@@ -12,8 +12,9 @@ from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from stream.agents import Recommending, now_ms
+from stream.agents import Recommending
 from stream.app import StreamApp
+from stream.dispatch import now_ms
 from stream.errors import FreshetError, Rejected
 from stream.follow import Follower
 from stream.messages import decode_item
@@ -84,7 +85,8 @@ class Worker:
         torch.set_num_threads(1)
         await self.web.start()
         try:
-            await require_topics(self.settings)
+            counts = await require_topics(self.settings)
+            self.recommending.dispatch.dead_letter_partitions = counts[self.settings.topics.dead_letter]
             self.items.start(self._fail)
             if not self.recommending.rules.recent:
                 self.models.start(self._fail)

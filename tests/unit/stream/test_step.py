@@ -249,8 +249,9 @@ def test_a_timestamp_as_text_is_the_same_moment(partition: Partition) -> None:
 def test_a_record_without_a_key_goes_to_its_users_partition(partition: Partition) -> None:
     """It is handed on as it came with the key filled in, and is counted when it comes back."""
     value = event_value("u", "i1", 0)
-    effects = partition.run(partition.raw(None, value, source=CART), partition_of=NUMBER + 1)
-    assert effects.forwards == [(CART, b"u", value)]
+    source, record = partition.raw(None, value, source=CART)
+    effects = partition.run((source, record), partition_of=NUMBER + 1)
+    assert effects.forwards == [(CART, NUMBER + 1, b"u", record)]
     assert (effects.lists, effects.states, outcomes(effects)) == ([], {}, {})
 
 

@@ -17,8 +17,9 @@ LIMIT_S = 10.0
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """A worker whose topics are right and whose broker went away since."""
 
-    async def right(settings: Settings) -> None:
+    async def right(settings: Settings) -> dict[str, int]:
         """Find nothing wrong."""
+        return {settings.topics.dead_letter: 1}
 
     monkeypatch.setattr(worker_module, "require_topics", right)
     monkeypatch.setattr(worker_module, "spare_collections", lambda: None)
