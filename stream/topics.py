@@ -129,7 +129,8 @@ async def make_topics(settings: Settings) -> list[TopicState]:
 async def require_topics(settings: Settings) -> Mapping[str, int]:
     """Make sure that every topic exists with the right partition count; asks for metadata only.
 
-    Returns the partition counts by topic. Raises ``TopicError``, or ``BrokerUnavailable`` where there is nobody to ask.
+    Returns the partition counts by topic. Raises ``TopicError``, or ``BrokerUnavailable`` where
+    there is nobody to ask.
     """
     specs = topic_specs(settings)
     async with clients.running(clients.admin(settings), settings) as client:

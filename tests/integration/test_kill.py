@@ -2,35 +2,23 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 from models.fitting import Fitted
-from stream.messages import EventRef, RecommendationList
 from stream.retraining import announce_fitted
 from stream.simulation import Simulation
-from stream.state import UserState, decode_state
+from tests.support.aftermath import Outcome, check_last_lists, check_lists, check_records, outcome
 from tests.support.deployment import Deployment, Sent, event
 from tests.support.kafka_broker import KafkaBroker
-from tests.support.offline import same_items
 from tests.support.worker_process import eventually
 
 #: Small batches, so that a kill falls between many of them.
 BATCH_EVENTS = 100
 KILLED_AFTER_EVENTS = 1_500
 SPREAD_MS = 60_000
-
-
-class Outcome(NamedTuple):
-    """What a run left behind: lists by identity, in order, and each user's record."""
-
-    lists: dict[tuple[str, str, int, int], list[RecommendationList]]
-    last: dict[str, RecommendationList]
-    records: dict[str, UserState]
 
 
 class Runs(NamedTuple):
@@ -41,24 +29,6 @@ class Runs(NamedTuple):
     sent: int
     counted_before: int
     counted_after: int
-
-
-def identity(prefix: str, user_id: str, ref: EventRef) -> tuple[str, str, int, int]:
-    """Return what names a list, without the deployment's own prefix."""
-    return user_id, ref.topic.removeprefix(prefix), ref.partition, ref.offset
-
-
-def outcome(deployment: Deployment) -> Outcome:
-    """Read what a run left in its topics."""
-    prefix = deployment.settings.topic_prefix
-    by_identity = defaultdict(list)
-    last = {}
-    for user_id, made in deployment.lists():
-        assert made is not None
-        by_identity[identity(prefix, user_id, made.event)].append(made)
-        last[user_id] = made
-    records = {key.decode(): decode_state(value) for key, value in deployment.records().items()}
-    return Outcome(dict(by_identity), last, records)
 
 
 @pytest.fixture(scope="module")
@@ -109,34 +79,14 @@ def test_the_second_worker_goes_on_where_the_first_was(runs: Runs):
 
 def test_no_list_is_missing_and_repeats_are_equal(runs: Runs):
     """Each event has its list; one that was sent twice has the same identity and the same items."""
-    assert runs.disturbed.lists.keys() == runs.undisturbed.lists.keys()
-    assert all(len(made) == 1 for made in runs.undisturbed.lists.values())
-    for name, repeated in runs.disturbed.lists.items():
-        expected = runs.undisturbed.lists[name][0]
-        for made in repeated:
-            assert made.kind == expected.kind
-            assert made.event.timestamp == expected.event.timestamp
-            assert same_items(made.items, expected.items), name
+    check_lists(runs.disturbed, runs.undisturbed)
 
 
 def test_last_lists_are_those_of_the_undisturbed_run(runs: Runs):
     """What each user was left with is what they would have been left with anyway."""
-    assert runs.disturbed.last.keys() == runs.undisturbed.last.keys()
-    for user_id, expected in runs.undisturbed.last.items():
-        made = runs.disturbed.last[user_id]
-        assert (made.event.partition, made.event.offset) == (expected.event.partition, expected.event.offset)
-        assert same_items(made.items, expected.items)
+    check_last_lists(runs.disturbed, runs.undisturbed)
 
 
 def test_records_are_those_of_the_undisturbed_run(runs: Runs):
     """Segments, offsets and counts in the changelog are equal, and hidden states to 1e-5."""
-    assert runs.disturbed.records.keys() == runs.undisturbed.records.keys()
-    for user_id, expected in runs.undisturbed.records.items():
-        record = runs.disturbed.records[user_id]
-        hidden, expected_hidden = (np.frombuffer(state.hidden, np.float32) for state in (record, expected))
-        assert np.abs(hidden - expected_hidden).max() <= 1e-5
-        for field in UserState.__struct_fields__:
-            # The rows of the last list can have neighbours of equal score in either order; the
-            # lists themselves are compared above.
-            if field not in ("hidden", "listed"):
-                assert getattr(record, field) == getattr(expected, field), (user_id, field)
+    check_records(runs.disturbed, runs.undisturbed)
