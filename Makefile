@@ -28,6 +28,8 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+DEMO ?= --events 10000
+
 demo: $(READY)
 	$(BIN)/freshet demo $(DEMO)
 

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import cast
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
@@ -21,6 +22,7 @@ MAX_BATCH_BYTES = 512 * 1024
 MAX_FETCH_BYTES = 2 * 1024 * 1024
 #: Batches that wait between the consumer and the agent; each is large.
 QUEUED_BATCHES = 2
+FETCH_WAIT_MS = 250
 
 Drain = Callable[[], Awaitable[bool]]
 Failed = Callable[[BaseException], Awaitable[None]]
@@ -40,9 +42,13 @@ class UsersTable(faust.Table[bytes, bytes]):
 class StreamApp(faust.App):
     """Faust's App over the source topics; ``drain`` is set by the worker that owns it."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Configure Faust from our settings; nothing is connected yet."""
+    def __init__(self, settings: Settings, *, fetch_wait_ms: int = FETCH_WAIT_MS) -> None:
+        """Configure Faust from our settings; nothing is connected yet.
+
+        ``fetch_wait_ms`` is how long a broker may keep a fetch waiting for the first record.
+        """
         self.settings = settings
+        self.fetch_wait_ms = fetch_wait_ms
         self.failed: Failed | None = None
         self.on_rebalance_began: Callable[[], None] | None = None
         self.sources: tuple[str, ...] = (*settings.topics.events, settings.topics.forget)
@@ -136,7 +142,10 @@ class StreamApp(faust.App):
 
     def partitions_assigned(self) -> set[int]:
         """Return the partition numbers this worker serves."""
-        consumer: Any = self._consumer
-        if consumer is None or not consumer.started:
+        if self._consumer is None:
             return set()
-        return {tp.partition for tp in consumer.assignment() if tp.topic in self.sources}
+        try:
+            assignment = self._consumer.assignment()
+        except ConsumerNotStarted:
+            return set()
+        return {tp.partition for tp in assignment if tp.topic in self.sources}

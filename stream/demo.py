@@ -45,6 +45,8 @@ TRAINING = TrainingConfig(epochs=3, validation_share=0.0, refit=False)
 SIMULATED_EVENTS = 40_000
 SLICE_S = 0.1
 SETTLE_LIMIT_S = 60.0
+#: The embedded broker answers a fetch that found nothing only when its wait is over.
+FETCH_WAIT_MS = 10
 SHOWN_LISTS = 6
 
 
@@ -203,7 +205,7 @@ async def run_demo(
     broker.create_topics({spec.name: spec.partitions for spec in topic_specs(settings)})
     await announce_fitted(settings, fitted)
     audience = Audience(fitted.recommender, list_size=settings.list_size)
-    worker = Worker(settings)
+    worker = Worker(settings, fetch_wait_ms=FETCH_WAIT_MS)
     worker.recommending.dispatch.watchers.append(audience)
     serving = asyncio.create_task(worker.run())
     reading = asyncio.create_task(audience.read_lists(settings))

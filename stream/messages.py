@@ -10,7 +10,7 @@ and everything that fails is read a second time, slowly, to find the word for it
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final, Literal, NoReturn, TypeVar
+from typing import Annotated, Final, Literal, NoReturn, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -150,7 +150,22 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     metrics: Annotated[dict[str, float], Meta(description="Figures it was chosen by.")] = {}
 
 
+class EventTime(msgspec.Struct, frozen=True, gc=False):
+    """An event's time alone."""
+
+    timestamp: TimestampMs | TimestampText
+
+
+class HasValue(Protocol):
+    """A Kafka record, as far as its value goes."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The value as it came."""
+
+
 _event = msgspec.json.Decoder(Event)
+_event_time = msgspec.json.Decoder(EventTime)
 _event_message = msgspec.json.Decoder(EventMessage)
 _item = msgspec.json.Decoder(Item)
 _list = msgspec.json.Decoder(RecommendationList)
@@ -180,6 +195,15 @@ def decode_event(key: bytes | None, value: bytes | None, *, now_ms: int, max_fut
             f"{max_future_ms / 1000:g} s are allowed",
         )
     return event
+
+
+def event_time_ms(record: HasValue) -> int:
+    """Peek at the event time of a record; 0 where it cannot be read, which decoding it will tell."""
+    try:
+        timestamp = _event_time.decode(record.value or b"").timestamp
+        return parse_timestamp(timestamp) if isinstance(timestamp, str) else timestamp
+    except (ValueError, RecursionError, Rejected):
+        return 0
 
 
 def decode_item(key: bytes | None, value: bytes | None) -> tuple[str, Item | None]:

@@ -27,12 +27,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
 from stream.merge import Merger, Sourced
+from stream.messages import event_time_ms
 
 if TYPE_CHECKING:
     from stream.app import StreamApp
 
 MERGE_POLL_S = 0.02
-FETCH_WAIT_MS = 250
 FIRST_LIMIT = 500
 
 
@@ -69,7 +69,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_records=None,
             max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=app.fetch_wait_ms,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
@@ -77,6 +77,33 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             check_crcs=conf.broker_check_crcs,
             **settings.kafka_security(),
         )
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's name
+        max_records: int | None = None,
+    ) -> Mapping[TP, list[Any]]:
+        """Fetch; what comes under another assignment than it was asked for under is put back.
+
+        aiokafka lets a fetch that waits outlive a rebalance. Who asked is of the generation before
+        and drops the records, while the position has gone on behind them: they would be lost.
+        """
+        before = self._assignment(consumer)
+        records: Mapping[TP, list[Any]] = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        if self._assignment(consumer) is before:
+            return records
+        for tp, fetched in records.items():
+            consumer.seek(tp, fetched[0].offset)
+        return {}
+
+    @staticmethod
+    def _assignment(consumer: aiokafka.AIOKafkaConsumer) -> object:
+        subscription = consumer._subscription.subscription
+        return None if subscription is None else subscription.assignment
 
     def read_to_end(self, tp: TP) -> bool:
         """Whether the broker had nothing more of a partition when it was last asked."""
@@ -148,7 +175,7 @@ class BatchConsumer(driver.Consumer):
     def _merger(self, number: int) -> Merger:
         merger = self._mergers.get(number)
         if merger is None:
-            merger = self._mergers[number] = Merger(len(self._sources))
+            merger = self._mergers[number] = Merger(len(self._sources), event_time_ms)
         return merger
 
     def _waiting(self, number: int) -> bool:

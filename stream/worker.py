@@ -13,7 +13,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from stream.agents import Recommending
-from stream.app import StreamApp
+from stream.app import FETCH_WAIT_MS, StreamApp
 from stream.dispatch import now_ms
 from stream.errors import FreshetError, Rejected
 from stream.follow import Follower
@@ -41,12 +41,12 @@ Timer = Callable[[], Awaitable[None]]
 class Worker:
     """One stream worker; ``run`` it until ``stop`` is called."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Put the parts together; nothing is connected yet."""
+    def __init__(self, settings: Settings, *, fetch_wait_ms: int = FETCH_WAIT_MS) -> None:
+        """Put the parts together; nothing is connected yet. ``fetch_wait_ms`` is that of the app."""
         self.settings = settings
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry)
-        self.app = StreamApp(settings)
+        self.app = StreamApp(settings, fetch_wait_ms=fetch_wait_ms)
         self.recommending = Recommending(self.app, rules=settings.rules, telemetry=self.telemetry)
         self.weights = Weights(settings, telemetry=self.telemetry, swap=self.recommending.serve)
         self.items = Follower(settings, settings.topics.items, self._item)

@@ -102,3 +102,21 @@ def test_a_limit_holds_for_a_topic_alone() -> None:
     merger = merger_of([1, 2, 3], [])
     assert times(merger.take(all_but(), limit=2)) == [(0, 1), (0, 2)]
     assert merger.waiting(0) == 1
+
+
+def test_one_millisecond_of_several_topics_is_ordered_by_event_time() -> None:
+    """Record times are no finer; each topic keeps its own order, and of equal times the lower comes first."""
+    event_times = {("click", 0): 30, ("click", 1): 20, ("cart", 0): 10, ("cart", 1): 30}
+    merger = Merger(2, lambda record: event_times[record.key, record.offset])
+    merger.add(0, [Keyed(100, 0, "click"), Keyed(100, 1, "click")])
+    merger.add(1, [Keyed(100, 0, "cart"), Keyed(100, 1, "cart")])
+    taken = [(record.key, record.offset) for _, record in merger.take(lambda source: True, limit=9)]
+    assert taken == [("cart", 0), ("click", 0), ("click", 1), ("cart", 1)]
+
+
+class Keyed(NamedTuple):
+    """A record that knows its topic."""
+
+    timestamp: int
+    offset: int
+    key: str
