@@ -97,7 +97,7 @@ class Lists:
         recent = exclude = barred = None
         operation = -1
         if send and self.rules.recent:
-            recent = list(dict.fromkeys(reversed(state.items)))[: self.rules.list_size]
+            recent = self._recent_items(state)
         elif send and self.serving is None:
             barred = self._barred(state)
         elif send and self.serving is not None and line is not None:
@@ -138,7 +138,7 @@ class Lists:
                     continue
                 self._measure(owed, state, effects)
                 if owed.recent is not None:
-                    message = self._recent_message(owed, owed.recent, now_ms)
+                    message = self._recent_message(owed.user_id, owed.recent, owed.ref, now_ms)
                     effects.kinds["personalized"] += 1
                 elif ranked is not None and ranked.items:
                     message = encode(self._message(owed, ranked, now_ms))
@@ -214,11 +214,27 @@ class Lists:
         for number, row, score in zip(numbers, rows, scores, strict=True):
             ranked[number] = _listed(row, score, "popular", serving)
 
-    def _recent_message(self, owed: Due, item_ids: list[str], now_ms: int) -> bytes:
-        """Write the user's own last items; the score is the reciprocal of the place."""
-        source, partition, offset, timestamp_ms = owed.ref
+    def recent_list(
+        self, user_id: str, state: UserState, ref: tuple[int, int, int, int], *, now_ms: int
+    ) -> bytes:
+        """Write the user's own last items as the list of the event ``ref``; the score is 1 / place."""
+        state.listed_for = ref
+        return self._recent_message(user_id, self._recent_items(state), ref, now_ms)
+
+    def _recent_items(self, state: UserState) -> list[str]:
+        """Return the user's last items, newest first, none twice."""
+        size = self.rules.list_size
+        newest = list(dict.fromkeys(state.items[: -size - 1 : -1]))
+        if len(newest) < min(size, len(state.items)):
+            newest = list(dict.fromkeys(reversed(state.items)))[:size]
+        return newest
+
+    def _recent_message(
+        self, user_id: str, item_ids: list[str], ref: tuple[int, int, int, int], now_ms: int
+    ) -> bytes:
+        source, partition, offset, timestamp_ms = ref
         return self._recent.encode(
-            owed.user_id,
+            user_id,
             item_ids,
             source=source,
             partition=partition,

@@ -17,6 +17,7 @@ RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 5.0
 
 Headers = Sequence[tuple[str, bytes]]
+_NONE: list[tuple[str, bytes]] = []
 
 
 class Record(NamedTuple):
@@ -103,7 +104,6 @@ class Outbox:
 
 def _append(builder: BatchBuilder, record: Record) -> bool:
     """Add a record to a batch unless it is full."""
-    taken = builder.append(
-        key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=list(record.headers)
-    )
+    key, value, headers, timestamp_ms = record
+    taken = builder.append(key=key, value=value, timestamp=timestamp_ms, headers=list(headers) or _NONE)
     return taken is not None

@@ -8,6 +8,7 @@ weights that know it are in force.
 
 from bisect import bisect_left, bisect_right
 from enum import IntEnum
+from functools import lru_cache
 from itertools import accumulate
 from operator import sub
 from typing import NamedTuple
@@ -24,6 +25,7 @@ SOURCES = 5
 NEVER = -1
 CATEGORY_BYTES = 4
 EVENT_KEY_BYTES = 6
+CATEGORIES_REMEMBERED = 100_000
 
 
 class UserState(msgspec.Struct, array_like=True, gc=False):
@@ -147,6 +149,7 @@ def new_state() -> UserState:
     return UserState(offsets=[NEVER] * SOURCES)
 
 
+@lru_cache(CATEGORIES_REMEMBERED)
 def category_key(category_id: str | None) -> int:
     """Return the 32-bit key that stands for a category in a record; 0 for none.
 

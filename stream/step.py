@@ -167,6 +167,12 @@ class Batch:
         send = True
         if self.rules.list_interval_ms:
             send = self._is_time(key, state, ref, record.timestamp)
+        elif self.rules.recent:
+            # Nothing has to be ranked, so the list is written at once.
+            message = self.lists.recent_list(event.user_id, state, ref, now_ms=self.now_ms)
+            self.effects.lists.append(Outgoing(key, message, record.timestamp))
+            self.effects.kinds["personalized"] += 1
+            return
         self.due.append(
             self.lists.due(
                 key,
