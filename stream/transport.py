@@ -148,22 +148,34 @@ class BatchConsumer(driver.Consumer):
             await self.sleep(MERGE_POLL_S if merging else timeout)
         if self.should_stop:
             return
-        if not self.flow_active or generation != self.app.consumer_generation_id:
-            # The rebalance that came in between seeks again before anything is read.
-            return
+        # A rebalance can come in at every wait and every yield. It seeks again before anything is
+        # read, so what was fetched before it is let go, and nothing fetched after it is taken here.
         for tp, fetched in records.items():
+            if not self._current(generation):
+                return
             source = self._source_of.get(tp.topic)
             if source is None:
                 yield tp, self._changelog_message(TP(tp.topic, tp.partition), fetched)
             elif self._in_place:
                 self._merger(tp.partition).add(source, fetched)
-        if not self._in_place:
-            return
         for number in sorted(self._mergers):
-            for batch in self._ready(number, generation):
-                if not self.flow_active or generation != self.app.consumer_generation_id:
-                    return
+            while self._in_place and self._current(generation) and number in self._mergers:
+                batch = self._next_batch(number, generation)
+                if batch is None:
+                    break
                 yield self._batch_message(batch)
+
+    def _current(self, generation: int) -> bool:
+        """Whether the assignment of ``generation`` is in force and may be read."""
+        return self.flow_active and generation == self.app.consumer_generation_id
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Fetch until stopped; what goes wrong ends the app, which Faust would leave without a fetcher."""
+        try:
+            await super()._drain_messages(fetcher)
+        except Exception as error:
+            await self.app.crash(error)
+            raise
 
     def _wants(self, tp: TP) -> bool:
         """Whether to fetch a partition: not before the seek, and not while much of it waits."""
@@ -182,18 +194,18 @@ class BatchConsumer(driver.Consumer):
         merger = self._mergers[number]
         return any(merger.waiting(source) for source in range(len(self._sources)))
 
-    def _ready(self, number: int, generation: int) -> Iterator[SourceBatch]:
-        """Take the batches of a partition number that can be handed on now."""
+    def _next_batch(self, number: int, generation: int) -> SourceBatch | None:
+        """Take the next batch of a partition number; None where none can be handed on now."""
 
         def read_to_end(source: int) -> bool:
             return cast(BatchConsumerThread, self._thread).read_to_end(TP(self._sources[source], number))
 
-        while records := self._mergers[number].take(read_to_end, limit=self.batch_limit):
-            last_offsets = {source: record.offset for source, record in records}
-            positions = {
-                TP(self._sources[source], number): offset + 1 for source, offset in last_offsets.items()
-            }
-            yield SourceBatch(number, records, generation, positions)
+        records = self._mergers[number].take(read_to_end, limit=self.batch_limit)
+        if not records:
+            return None
+        last_offsets = {source: record.offset for source, record in records}
+        positions = {TP(self._sources[source], number): offset + 1 for source, offset in last_offsets.items()}
+        return SourceBatch(number, records, generation, positions)
 
     def _batch_message(self, batch: SourceBatch) -> tuple[TP, Message]:
         """Wrap a batch in the one message that Faust passes to the agent."""

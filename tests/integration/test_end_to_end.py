@@ -126,7 +126,7 @@ def served(
         # are a backlog, and what comes while the workers run comes at a pace.
         backlog, live = sources[:-1], sources[-1]
         sent = sum(replayed(deployment, one) for one in backlog)
-        workers = [worker.wait_ready() for worker in (deployment.start(), deployment.start())]
+        workers = [deployment.start().wait_ready(), deployment.start().wait_ready()]
         sent += replayed(deployment, live)
         eventually(
             lambda: sum(worker.events() for worker in workers) >= sent, "every event is counted", within_s=120

@@ -87,7 +87,11 @@ class WorkerProcess:
                 return None
             return next((line for line in text.splitlines() if line.startswith(READY)), None)
 
-        self.url = eventually(ready_line, f"{self.name} is ready", within_s=READY_LIMIT_S).removeprefix(READY)
+        try:
+            line = eventually(ready_line, f"{self.name} is ready", within_s=READY_LIMIT_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.errors()}") from error
+        self.url = line.removeprefix(READY)
         return self
 
     @property
