@@ -5,7 +5,7 @@ acknowledgement and one changelog send each). Here the records of a partition nu
 across the source topics (``stream.merge``) and travel through Faust as one message, whose
 value is a ``SourceBatch``. Group membership, flow control, recovery and commits stay Faust's.
 
-Kept on purpose, since Faust 0.15.3 does otherwise (each has a test):
+Kept on purpose, since Faust 0.15.3 does otherwise:
 
 - Source partitions are not read before the seek to the committed offsets after a rebalance.
 - What is committed is the end of a batch that was delivered, whatever offsets are missing in
