@@ -3,22 +3,20 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
 
 import polars as pl
 
 from models.cleaning import CleaningRule
 from models.evaluation import TIE_RULE, Quality, next_event_lists, qualities
-from models.neighbours import NEIGHBOURS, ItemNeighbours
-from models.networks import CellName, NetworkConfig
+from models.learning import Learning
+from models.lineup import LINEUP
 from models.popularity import popularity
-from models.ranking import Scores
-from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.splits import Split, split_as_given, split_by_time
-from models.systems import ItemSystem, NetworkSystem, PopularitySystem, System
-from models.training import Epoch, TrainingConfig, train
+from models.systems import System
+from models.training import Epoch
 
 CANDIDATES: Final = "every item of the training events"
 
@@ -40,15 +38,14 @@ Watcher = Callable[[str, int | None], AbstractContextManager[Watch]]
 class Plan:
     """How the systems are built, and what their lists are measured at.
 
-    ``neighbours`` is the K of item CF and ``window_ms`` its m (None: no limit); ``epochs`` and
-    ``units`` of a network are its own defaults when None.
+    ``neighbours``, ``window_ms``, ``epochs`` and ``units`` are those of `Learning`.
     """
 
     systems: tuple[str, ...]
     cutoffs: tuple[int, ...]
     segment: SegmentRule
     seed: int = 1
-    neighbours: int = NEIGHBOURS
+    neighbours: int | None = None
     window_ms: int | None = None
     epochs: int | None = None
     units: int | None = None
@@ -92,9 +89,20 @@ def compare(split: Split, plan: Plan, watch: Watcher) -> Iterator[Measured]:
     begun_s = time.perf_counter()
     popular = popularity(split.train, split.vocabulary.n_items)
     popular_s = time.perf_counter() - begun_s
+    learning = Learning(
+        split.train,
+        split.vocabulary,
+        plan.segment,
+        popular,
+        plan.seed,
+        plan.neighbours,
+        plan.window_ms,
+        plan.epochs,
+        plan.units,
+    )
     for name in plan.systems:
         begun_s = time.perf_counter()
-        system = _fit(name, split, plan, popular=popular, watch=watch)
+        system = _fit(name, learning, watch)
         fitted_s = time.perf_counter()
         with watch(f"{name}: lists", split.n_targets) as shown:
             lists = next_event_lists(
@@ -105,33 +113,15 @@ def compare(split: Split, plan: Plan, watch: Watcher) -> Iterator[Measured]:
         yield Measured(name, qualities(lists, split, plan.cutoffs), fit_s, lists_s)
 
 
-def _fit(name: str, split: Split, plan: Plan, *, popular: Scores, watch: Watcher) -> System:
-    """Learn one system from the training events."""
-    n_items = split.vocabulary.n_items
-    if name == "popularity":
-        return PopularitySystem(n_items)
-    if name == "item-cf":
-        neighbours = ItemNeighbours.fit(
-            split.train, n_items=n_items, k=plan.neighbours, window_ms=plan.window_ms
-        )
-        return ItemSystem(neighbours)
-    shape = NetworkConfig(cell=cast("CellName", name))
-    schedule = TrainingConfig(seed=plan.seed)
-    with watch(f"{name}: training", None) as shown:
+def _fit(name: str, learning: Learning, watch: Watcher) -> System:
+    """Learn one system, telling of its epochs."""
+    with watch(f"{name}: learning", None) as shown:
 
         def progress(epoch: Epoch) -> None:
             shown.note(f"loss {epoch.loss:.3f}")
             shown.advance()
 
-        trained = train(
-            split.train,
-            split.vocabulary,
-            rule=plan.segment,
-            network=replace(shape, units=plan.units or shape.units),
-            training=replace(schedule, epochs=plan.epochs or schedule.epochs),
-            progress=progress,
-        )
-    return NetworkSystem(Recommender(name, trained.network, split.vocabulary, plan.segment, popular, 0), name)
+        return LINEUP[name].learn(learning, progress)
 
 
 def report(files: Sequence[object], split: Split, plan: Plan, measured: Sequence[Measured]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stream.comparison import Measured
 
 SYSTEMS = ("popularity", "item-cf", "gru", "lstm", "rnn")
+"""The names of `models.lineup`, whose import takes seconds that `--help` need not wait for."""
 
 File = Annotated[
     Path | None,
@@ -48,7 +49,7 @@ TrainShare = Annotated[
     float, typer.Option("--train-share", help="Share of FILE's events before the cut in time.")
 ]
 Systems = Annotated[
-    str, typer.Option("--systems", metavar="NAME,...", help=f"What to compare: {', '.join(SYSTEMS)}.")
+    str, typer.Option("--systems", metavar="NAME,...", help=f"What to compare: {', '.join(SYSTEMS)}; or all.")
 ]
 Cutoffs = Annotated[
     list[int] | None, typer.Option("--cutoff", min=1, max=1000, help="List length N [20]; can be repeated.")
@@ -91,7 +92,6 @@ def evaluate(
     mapping = parse_columns(columns)
     settings = load_settings(assignments)
 
-    from models.neighbours import NEIGHBOURS
     from stream import comparison
     from stream.datasets import load_events
 
@@ -100,7 +100,7 @@ def evaluate(
         tuple(sorted(set(cutoff or [20]))),
         settings.segment_rule,
         seed=seed,
-        neighbours=neighbours or NEIGHBOURS,
+        neighbours=neighbours,
         window_ms=None if window_s is None else window_s * 1000,
         epochs=epochs,
         units=units,
@@ -121,11 +121,13 @@ def evaluate(
 
 
 def system_names(text: str) -> tuple[str, ...]:
-    """Read ``--systems``; raises ``UsageError`` naming one that there is not."""
+    """Read ``--systems``, where "all" is every one; raises ``UsageError`` naming one that there is not."""
+    if text.strip() == "all":
+        return SYSTEMS
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in SYSTEMS:
-            raise UsageError(f"--systems names {name!r}; the systems are {', '.join(SYSTEMS)}")
+            raise UsageError(f"--systems names {name!r}; the systems are {', '.join(SYSTEMS)}, or all")
     return names
 
 

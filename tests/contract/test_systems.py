@@ -1,6 +1,5 @@
 """What every system promises, on a checkerboard: some users have the even items, others the odd ones."""
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -9,15 +8,13 @@ import pytest
 
 from models.behavior import Behavior
 from models.evaluation import next_event_lists
-from models.neighbours import ItemNeighbours
-from models.networks import NetworkConfig
+from models.learning import Learning
+from models.lineup import LINEUP
 from models.popularity import popularity
 from models.ranking import top_n
-from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.splits import Split, split_as_given
-from models.systems import ItemSystem, NetworkSystem, PopularitySystem, System
-from models.training import TrainingConfig, train
+from models.systems import System
 
 N_ITEMS = 12
 N = 4
@@ -49,43 +46,18 @@ def split() -> Split:
     return split_as_given(_frame("train", 60, 6, 1), _frame("test", 8, 25, 2))
 
 
-def _popularity(split: Split) -> System:
-    return PopularitySystem(split.vocabulary.n_items)
-
-
-def _item_cf(split: Split) -> System:
-    return ItemSystem(ItemNeighbours.fit(split.train, n_items=split.vocabulary.n_items))
-
-
-def _network(cell: str) -> Callable[[Split], System]:
-    def make(split: Split) -> System:
-        trained = train(
-            split.train,
-            split.vocabulary,
-            rule=RULE,
-            network=NetworkConfig(cell=cell, units=16),
-            training=TrainingConfig(epochs=6, batch_targets=32),
-        )
-        popular = popularity(split.train, split.vocabulary.n_items)
-        return NetworkSystem(Recommender(cell, trained.network, split.vocabulary, RULE, popular, 0), cell)
-
-    return make
-
-
-MAKERS = {
-    "popularity": _popularity,
-    "item-cf": _item_cf,
-    "gru": _network("gru"),
-    "lstm": _network("lstm"),
-    "rnn": _network("rnn"),
-}
-PERSONAL = [name for name in MAKERS if name != "popularity"]
+NAMES = tuple(LINEUP)
+NETWORKS = ("gru", "lstm", "rnn")
+EVERYONES = {"popularity"}  # the same list for every user
+PERSONAL = [name for name in NAMES if name not in EVERYONES]
 
 
 @pytest.fixture(scope="module")
 def systems(split: Split) -> dict[str, System]:
     """Every system, learnt from the same events."""
-    return {name: make(split) for name, make in MAKERS.items()}
+    popular = popularity(split.train, split.vocabulary.n_items)
+    learning = Learning(split.train, split.vocabulary, RULE, popular, epochs=6, units=16)
+    return {name: entry.learn(learning, lambda _: None) for name, entry in LINEUP.items()}
 
 
 def _lists(system: System, split: Split) -> np.ndarray:
@@ -93,13 +65,13 @@ def _lists(system: System, split: Split) -> np.ndarray:
     return next_event_lists(system, split, N, popularity=popular).rows
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_system_answers_to_its_name(name: str, systems: dict[str, System]) -> None:
     """The name of tables and reports is the one it is asked for by."""
     assert systems[name].name == name
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_list_is_full_and_names_nothing_twice(
     name: str, systems: dict[str, System], split: Split
 ) -> None:
@@ -119,7 +91,7 @@ def test_lists_stay_on_the_users_colour(name: str, systems: dict[str, System], s
     assert np.mean(category[lists] == own[:, None]) > 0.95
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_future_changes_no_list(name: str, systems: dict[str, System], split: Split) -> None:
     """With every event from the 10th on replaced by another, the lists before it stay as they were."""
     system, log = systems[name], split.log
@@ -132,7 +104,7 @@ def test_future_changes_no_list(name: str, systems: dict[str, System], split: Sp
     np.testing.assert_array_equal(_lists(system, split)[same], _lists(system, changed)[same])
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_following_from_later_on_gives_the_same_lists(
     name: str, systems: dict[str, System], split: Split
 ) -> None:
@@ -147,14 +119,14 @@ def test_following_from_later_on_gives_the_same_lists(
         np.testing.assert_allclose(one[0], other[0], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_known_is_not_personal(name: str, systems: dict[str, System], split: Split) -> None:
     """Before the first event no system has scores for a user."""
     scores, personal = systems[name].follow(split.log, split.first, split.first).scores(3)
     assert (len(scores), personal.tolist()) == (0, [False] * 3)
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_walk_equals_serving_one_user(name: str, systems: dict[str, System], split: Split) -> None:
     """Each list of the walk is the top N of the state that the user's segment alone leads to."""
     from models.segment import windows

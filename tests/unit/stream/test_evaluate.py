@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.lineup import LINEUP
 from stream.cli.evaluate import SYSTEMS, system_names
 from stream.cli.main import run
 from stream.errors import UsageError
@@ -110,9 +111,14 @@ def test_nothing_to_foretell_is_one_line_and_status_1(
     assert "nothing to foretell" in capsys.readouterr().err
 
 
+def test_names_are_those_of_the_lineup() -> None:
+    """What the command offers is what there is, in the order of the tables."""
+    assert tuple(LINEUP) == SYSTEMS
+
+
 def test_every_system_can_be_named() -> None:
     """Names come back in order, each once; another is refused."""
     assert system_names(" gru, rnn,gru ") == ("gru", "rnn")
-    assert system_names(",".join(SYSTEMS)) == SYSTEMS
+    assert system_names("all") == system_names(",".join(SYSTEMS)) == SYSTEMS
     with pytest.raises(UsageError):
         system_names("")

@@ -1,0 +1,79 @@
+"""Item CF as a system: the paper's equations 1 and 2, asked for each user's last items."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from models.events import EventLog
+from models.learning import Learning, Progress
+from models.neighbours import DECAY, NEIGHBOURS, RECENT, ItemNeighbours, last_items
+from models.ranking import Rows, Scores
+from models.space import Range, Space
+from models.systems import Flags, Follower, Positions
+
+
+@dataclass(frozen=True, eq=False)
+class ItemSystem:
+    """Item CF from the last items of each user; personal as soon as one of them has neighbours."""
+
+    neighbours: ItemNeighbours
+    recent: int = RECENT
+    decay: float = DECAY
+    name: str = "item-cf"
+
+    def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
+        """Begin with the last items of each history."""
+        bounds = zip(first.tolist(), end.tolist(), strict=True)
+        items = last_items([log.item[start:stop] for start, stop in bounds], self.recent)
+        return _LastItems(self, log, items)
+
+
+@dataclass(eq=False)
+class _LastItems:
+    """The last items (B, R) of each user, newest first."""
+
+    system: ItemSystem
+    log: EventLog
+    items: Rows
+
+    def advance(self, positions: Positions) -> None:
+        """Put each new item in front."""
+        moved = self.items[: len(positions)]
+        moved[:, 1:] = moved[:, :-1].copy()
+        moved[:, 0] = self.log.item[positions]
+
+    def scores(self, count: int) -> tuple[Scores, Flags]:
+        """Equation 1, summed over the last items."""
+        scores = self.system.neighbours.scores_of_recent(self.items[:count], decay=self.system.decay)
+        personal: Flags = np.any(scores > -np.inf, axis=1)
+        return scores[personal], personal
+
+
+@dataclass(frozen=True)
+class ItemCfConfig:
+    """K of equation 2, m of equation 4 (None: no limit), and how the last items of a user are weighed."""
+
+    neighbours: int = NEIGHBOURS
+    window_ms: int | None = None
+    recent: int = RECENT
+    decay: float = DECAY
+
+
+ITEM_CF_SPACE: Final[Space] = {
+    "neighbours": Range(20, 1000, log=True),
+    "recent": Range(1, 50, log=True),
+    "decay": Range(0.1, 1.0),
+}
+
+
+def fit_item_cf(learning: Learning, _: Progress) -> ItemSystem:
+    """Count the neighbours of every item."""
+    config = learning.configured(ItemCfConfig())
+    neighbours = ItemNeighbours.fit(
+        learning.train,
+        n_items=learning.vocabulary.n_items,
+        k=config.neighbours,
+        window_ms=config.window_ms,
+    )
+    return ItemSystem(neighbours, config.recent, config.decay)

@@ -1,0 +1,52 @@
+"""What a system is given to learn from, the same for every system that is compared."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from models.events import EventLog
+from models.ranking import Scores
+from models.segment import SegmentRule
+from models.training import Epoch
+from models.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+Setting = bool | int | float | str
+
+Progress = Callable[[Epoch], None]
+"""Told of each epoch; a system that learns in one go never calls it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learning:
+    """The events to learn from, and the few choices that are made for all systems together.
+
+    ``popularity`` (N,) scores the popular list. A choice that is None is the system's own:
+    ``neighbours`` is the K of equation 2 and ``window_ms`` the m of equation 4 (None: no limit),
+    ``epochs`` and ``units`` are those of networks. ``settings`` are this one system's, by the names
+    of the fields of its configs, as tuning found them. Two systems learnt from equal events,
+    choices, settings and ``seed`` make equal lists.
+    """
+
+    train: EventLog
+    vocabulary: Vocabulary
+    rule: SegmentRule
+    popularity: Scores
+    seed: int = 1
+    neighbours: int | None = None
+    window_ms: int | None = None
+    epochs: int | None = None
+    units: int | None = None
+    settings: Mapping[str, Setting] = dataclasses.field(default_factory=dict)
+
+    def configured(self, default: Config) -> Config:
+        """A config with the settings, then the choices made and the seed, as far as it has such fields."""
+        choices = ("neighbours", "window_ms", "epochs", "units", "seed")
+        made = {name: getattr(self, name) for name in choices if getattr(self, name) is not None}
+        names = {field.name for field in fields(default)}
+        told = {**self.settings, **made}
+        return replace(default, **{name: value for name, value in told.items() if name in names})
