@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.ranking import UNKNOWN_ROW, Rows, times_before
 
 Places = NDArray[np.int64]
+Gains = NDArray[np.float64]
 
 
 def places(lists: Rows, targets: NDArray[np.integer]) -> Places:
@@ -21,37 +22,59 @@ def places(lists: Rows, targets: NDArray[np.integer]) -> Places:
     return found
 
 
-def hit_rate(found: Places) -> float:
-    """The share of targets that their list holds: the paper's prediction accuracy, recall@n elsewhere."""
-    return _mean((found > 0).astype(np.float64))
+def hits(found: Places) -> Gains:
+    """(L,) 1 for a target that its list holds; the mean is the paper's prediction accuracy, HR@n elsewhere.
+
+    With one right answer to each list that is also its recall@n.
+    """
+    return (found > 0).astype(np.float64)
 
 
-def mean_reciprocal_rank(found: Places) -> float:
-    """MRR@n: the mean of 1 / place, 0 for a target that its list does not hold."""
-    return _mean(np.where(found > 0, 1 / np.maximum(found, 1), 0.0))
+def reciprocal_ranks(found: Places) -> Gains:
+    """(L,) 1 / place, 0 for a target that its list does not hold; the mean is MRR@n."""
+    return np.where(found > 0, 1 / np.maximum(found, 1), 0.0)
 
 
-def mean_ndcg(found: Places) -> float:
-    """NDCG@n with one right answer: the mean of 1 / log2(1 + place), 0 where the list does not hold it."""
-    return _mean(np.where(found > 0, 1 / np.log2(1 + np.maximum(found, 1)), 0.0))
+def discounted_gains(found: Places) -> Gains:
+    """(L,) 1 / log2(1 + place), 0 where the list does not hold it; the mean is NDCG@n (one right answer)."""
+    return np.where(found > 0, 1 / np.log2(1 + np.maximum(found, 1)), 0.0)
+
+
+class Ratio(NamedTuple):
+    """A figure as two sums over users, so that it can be had again for any choice of users; (U,) each."""
+
+    above: Gains
+    below: Gains
+
+    @property
+    def value(self) -> float:
+        """The sum above over the sum below; NaN where nothing was there to be measured."""
+        below = float(self.below.sum())
+        return float(self.above.sum()) / below if below else float("nan")
+
+
+def mean_by_user(gains: Gains, user: NDArray[np.integer], n_users: int) -> Ratio:
+    """The mean of what each target gained; ``user`` (L,) says whose target it was."""
+    sides = (gains, np.ones_like(gains))
+    return Ratio(*(np.bincount(user, side, minlength=n_users).astype(np.float64) for side in sides))
 
 
 class Overlap(NamedTuple):
-    """What lists R and the sets T of what users really did have in common, summed over users."""
+    """What the list R and the set T of what a user really did have in common; (U,) each."""
 
-    shared: int  # sum of |R and T|
-    listed: int  # sum of |R|
-    wanted: int  # sum of |T|
-
-    @property
-    def precision(self) -> float:
-        """Micro precision, the paper's accuracy; NaN when nothing was listed."""
-        return self.shared / self.listed if self.listed else float("nan")
+    shared: Gains  # |R and T|
+    listed: Gains  # |R|
+    wanted: Gains  # |T|
 
     @property
-    def recall(self) -> float:
-        """Micro recall; NaN when nothing was wanted."""
-        return self.shared / self.wanted if self.wanted else float("nan")
+    def precision(self) -> Ratio:
+        """Micro precision, the paper's accuracy."""
+        return Ratio(self.shared, self.listed)
+
+    @property
+    def recall(self) -> Ratio:
+        """Micro recall."""
+        return Ratio(self.shared, self.wanted)
 
 
 def overlap(lists: Rows, user: NDArray[np.integer], wanted: NDArray[np.integer]) -> Overlap:
@@ -64,7 +87,13 @@ def overlap(lists: Rows, user: NDArray[np.integer], wanted: NDArray[np.integer])
     holders = np.nonzero(listed)[0]
     shown = np.unique(holders * base + lists[listed])
     done = np.unique(user.astype(np.int64) * base + wanted)
-    return Overlap(int(np.isin(shown, done).sum()), len(shown), len(done))
+    parts = (shown[np.isin(shown, done)], shown, done)
+    return Overlap(*(np.bincount(part // base, minlength=len(lists)).astype(np.float64) for part in parts))
+
+
+def f1(precision: float, recall: float) -> float:
+    """The harmonic mean of both; 0 where both are, NaN where one is."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else precision + recall
 
 
 def catalogue_coverage(lists: Rows, n_candidates: int) -> float:
@@ -82,8 +111,3 @@ def category_lists(lists: Rows, item_category: Rows) -> Rows:
     order = np.argsort(~new, axis=1, kind="stable")
     moved = np.take_along_axis(np.where(new, categories, -1), order, 1)
     return moved.astype(np.int32)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """The mean; NaN of nothing."""
-    return float(values.mean()) if len(values) else float("nan")

@@ -1,24 +1,26 @@
 """Several systems learnt from the same events and measured on the same next ones: `freshet evaluate`."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import polars as pl
 
 from models.cleaning import CleaningRule
-from models.evaluation import TIE_RULE, Quality, next_event_lists, qualities
-from models.learning import Learning
-from models.lineup import LINEUP
+from models.evaluation import TIE_RULE, lists_at_cut, next_event_lists
+from models.intervals import RESAMPLES, resampled
+from models.learning import Learning, Setting
+from models.lineup import LINEUP, Entry
 from models.popularity import popularity
+from models.quality import ITEM, Scored, next_day_figures, scored
+from models.ranking import Scores
 from models.segment import SegmentRule
-from models.splits import Split, split_as_given, split_by_time
+from models.splits import Candidates, Split, split_as_given, split_by_time, split_into_windows
+from models.summary import Run
 from models.systems import System
 from models.training import Epoch
-
-CANDIDATES: Final = "every item of the training events"
 
 
 class Watch(Protocol):
@@ -35,119 +37,157 @@ Watcher = Callable[[str, int | None], AbstractContextManager[Watch]]
 
 
 @dataclass(frozen=True)
+class Cut:
+    """How events are cut, and what may be listed; ``windows`` is None for a single cut in time."""
+
+    train_share: float = 0.8
+    windows: int | None = None
+    known_items_only: bool = False
+    cleaning: CleaningRule | None = None
+    candidates: Candidates = field(default_factory=Candidates)
+
+
+@dataclass(frozen=True)
 class Plan:
     """How the systems are built, and what their lists are measured at.
 
-    ``neighbours``, ``window_ms``, ``epochs`` and ``units`` are those of `Learning`.
+    A system of which something is drawn is learnt once for each of ``seeds``. ``reference`` is the
+    system that the others are compared with, None the best. ``neighbours``, ``window_ms``, ``epochs``
+    and ``units`` are those of `Learning`; ``settings`` are each system's own.
     """
 
     systems: tuple[str, ...]
     cutoffs: tuple[int, ...]
     segment: SegmentRule
-    seed: int = 1
+    seeds: tuple[int, ...] = (1,)
+    resamples: int = RESAMPLES
+    reference: str | None = None
     neighbours: int | None = None
     window_ms: int | None = None
     epochs: int | None = None
     units: int | None = None
+    settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+
+    def seeds_of(self, system: str) -> tuple[int | None, ...]:
+        """The seeds that the system is learnt with; None alone where nothing of it is drawn."""
+        return self.seeds if entry(system).drawn else (None,)
 
 
-class Measured(NamedTuple):
-    """One system's figures, and how long it took to learn and to make its lists."""
-
-    system: str
-    qualities: list[Quality]
-    fit_s: float
-    lists_s: float
+def entry(system: str) -> Entry:
+    """The line-up's entry of a system."""
+    return LINEUP[system]
 
 
-def make_split(
-    frames: Sequence[pl.DataFrame], *, train_share: float, known_items_only: bool, cleaning: CleaningRule
-) -> Split:
-    """Cut one frame of events by time, or take two, training and test, as they are."""
-    if len(frames) == 1:
-        return split_by_time(
-            frames[0], train_share=train_share, known_items_only=known_items_only, cleaning=cleaning
-        )
-    past, future = frames
-    return split_as_given(past, future, known_items_only=known_items_only, cleaning=cleaning)
+def make_splits(frames: Sequence[pl.DataFrame], cut: Cut) -> list[Split]:
+    """Cut one frame of events by time, once or into windows, or take two, training and test, as they are."""
+    told: dict[str, Any] = {
+        "known_items_only": cut.known_items_only,
+        "cleaning": cut.cleaning,
+        "candidates": cut.candidates,
+    }
+    if len(frames) == 2:
+        return [split_as_given(frames[0], frames[1], **told)]
+    if cut.windows is not None:
+        return split_into_windows(frames[0], windows=cut.windows, **told)
+    return [split_by_time(frames[0], train_share=cut.train_share, **told)]
 
 
-def conditions(split: Split, plan: Plan) -> Iterator[str]:
+def conditions(splits: Sequence[Split], plan: Plan, cut: Cut) -> Iterator[str]:
     """Say under what conditions the figures hold, a line each."""
-    yield f"split: {split.words}"
-    yield (
-        f"events: {len(split.train):,} learnt from, {split.n_targets:,} foretold for {len(split.begin):,} "
-        f"users or sessions; {split.dropped:,} of unknown items dropped; "
-        f"{split.suspicious:,} suspicious users left out"
-    )
-    yield f"candidates: {CANDIDATES} ({split.candidates:,})"
-    yield f"cut-off: {', '.join(f'N = {cutoff}' for cutoff in plan.cutoffs)}; ties: {TIE_RULE}"
+    for split in splits:
+        yield f"split: {split.words}"
+        yield (
+            f"events: {len(split.train):,} learnt from, {split.n_targets:,} foretold for "
+            f"{len(split.begin):,} users or sessions, {_n_cold(split):,} of them of items never trained on; "
+            f"{split.dropped:,} of unknown items dropped; {split.suspicious:,} suspicious users left out"
+        )
+        yield f"candidates: {cut.candidates.words} ({split.candidates:,}), all of them ranked"
+    yield f"cut-offs: {', '.join(f'N = {cutoff}' for cutoff in plan.cutoffs)}; ties: {TIE_RULE}"
+    yield f"seeds: {', '.join(map(str, plan.seeds))}; intervals: {plan.resamples:,} draws of users, 95 %"
 
 
-def compare(split: Split, plan: Plan, watch: Watcher) -> Iterator[Measured]:
-    """Build each system, let it make the lists, and measure them; one system after another."""
-    begun_s = time.perf_counter()
-    popular = popularity(split.train, split.vocabulary.n_items)
-    popular_s = time.perf_counter() - begun_s
-    learning = Learning(
-        split.train,
-        split.vocabulary,
-        plan.segment,
-        popular,
-        plan.seed,
-        plan.neighbours,
-        plan.window_ms,
-        plan.epochs,
-        plan.units,
-    )
-    for name in plan.systems:
+def n_runs(splits: Sequence[Split], plan: Plan) -> int:
+    """How many times a system is learnt and measured."""
+    return len(splits) * sum(len(plan.seeds_of(system)) for system in plan.systems)
+
+
+def compare(splits: Sequence[Split], plan: Plan, watch: Watcher) -> Iterator[Run]:
+    """Learn each system in each window with each seed, let it make the lists, and measure them."""
+    for window, split in enumerate(splits, 1):
         begun_s = time.perf_counter()
-        system = _fit(name, learning, watch)
-        fitted_s = time.perf_counter()
-        with watch(f"{name}: lists", split.n_targets) as shown:
-            lists = next_event_lists(
-                system, split, max(plan.cutoffs), popularity=popular, progress=shown.advance
-            )
-        lists_s = time.perf_counter() - fitted_s
-        fit_s = popular_s if name == "popularity" else fitted_s - begun_s
-        yield Measured(name, qualities(lists, split, plan.cutoffs), fit_s, lists_s)
+        popular = popularity(split.train, split.vocabulary.n_items)
+        popular_s = time.perf_counter() - begun_s
+        learning = Learning(
+            split.train,
+            split.vocabulary,
+            plan.segment,
+            popular,
+            neighbours=plan.neighbours,
+            window_ms=plan.window_ms,
+            epochs=plan.epochs,
+            units=plan.units,
+        )
+        for name in plan.systems:
+            for seed in plan.seeds_of(name):
+                own = plan.settings.get(name, {})
+                given = replace(learning, settings=own, seed=plan.seeds[0] if seed is None else seed)
+                run = _run(name, given, split, plan, watch)
+                fit_s = popular_s if name == "popularity" else run.fit_s
+                yield replace(run, window=window, seed=seed, fit_s=fit_s)
 
 
-def _fit(name: str, learning: Learning, watch: Watcher) -> System:
+def _run(name: str, learning: Learning, split: Split, plan: Plan, watch: Watcher) -> Run:
+    """Learn one system with one seed, and measure it."""
+    title = name if len(plan.seeds_of(name)) == 1 else f"{name}, seed {learning.seed}"
+    begun_s = time.perf_counter()
+    system = _fit(name, title, learning, watch)
+    fitted_s = time.perf_counter()
+    with watch(f"{title}: lists", split.n_targets) as shown:
+        found = measured(system, split, plan.cutoffs, popularity=learning.popularity, progress=shown.advance)
+    lists_s = time.perf_counter() - fitted_s
+    ratios = {
+        (one.quality.level, one.quality.cutoff, figure): ratio
+        for one in found
+        for figure, ratio in one.ratios.items()
+    }
+    estimates = resampled(ratios, resamples=plan.resamples)
+    return Run(name, 1, learning.seed, [one.quality for one in found], estimates, fitted_s - begun_s, lists_s)
+
+
+def measured(
+    system: System,
+    split: Split,
+    cutoffs: Sequence[int],
+    *,
+    popularity: Scores,
+    progress: Callable[[int], None] | None = None,
+) -> list[Scored]:
+    """Let a system make the lists, and measure them."""
+    n = max(cutoffs)
+    lists = next_event_lists(system, split, n, popularity=popularity, progress=progress)
+    found = scored(lists, split, cutoffs)
+    if not len(split.bought_next_day):
+        return found
+    users, at_cut = lists_at_cut(system, split, n, popularity=popularity)
+    return [
+        one.told_also(next_day_figures(users, at_cut, split, one.quality.cutoff))
+        if one.quality.level == ITEM
+        else one
+        for one in found
+    ]
+
+
+def _fit(name: str, title: str, learning: Learning, watch: Watcher) -> System:
     """Learn one system, telling of its epochs."""
-    with watch(f"{name}: learning", None) as shown:
+    with watch(f"{title}: learning", None) as shown:
 
         def progress(epoch: Epoch) -> None:
             shown.note(f"loss {epoch.loss:.3f}")
             shown.advance()
 
-        return LINEUP[name].learn(learning, progress)
+        return entry(name).learn(learning, progress)
 
 
-def report(files: Sequence[object], split: Split, plan: Plan, measured: Sequence[Measured]) -> dict[str, Any]:
-    """Give the figures as ``--report`` writes them: the conditions, and what each system reached."""
-    return {
-        "files": [str(path) for path in files],
-        "split": split.words,
-        "candidate_set": CANDIDATES,
-        "candidates": split.candidates,
-        "tie_rule": TIE_RULE,
-        "cutoffs": list(plan.cutoffs),
-        "seed": plan.seed,
-        "segment_span_ms": plan.segment.span_ms,
-        "segment_max_events": plan.segment.max_events,
-        "train_events": len(split.train),
-        "predictions": split.n_targets,
-        "users": len(split.begin),
-        "dropped_events": split.dropped,
-        "suspicious_users": split.suspicious,
-        "systems": [
-            {
-                "system": one.system,
-                "fit_s": one.fit_s,
-                "lists_s": one.lists_s,
-                "figures": [quality.as_report() for quality in one.qualities],
-            }
-            for one in measured
-        ],
-    }
+def _n_cold(split: Split) -> int:
+    """How many targets are of items never trained on."""
+    return int(split.is_cold(split.item[split.targets]).sum())

@@ -1,7 +1,7 @@
 """The command ``freshet evaluate``: quality figures of several systems over a file, side by side."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,6 @@ from stream.cli.options import (
     Assignments,
     Columns,
     Report,
-    Seed,
     TimeUnitOption,
     load_settings,
     parse_columns,
@@ -21,8 +20,7 @@ from stream.cli.options import (
 from stream.errors import UsageError
 
 if TYPE_CHECKING:
-    from models.evaluation import Quality
-    from stream.comparison import Measured
+    from models.summary import Run
 
 SYSTEMS = ("popularity", "item-cf", "gru", "lstm", "rnn")
 """The names of `models.lineup`, whose import takes seconds that `--help` need not wait for."""
@@ -52,7 +50,35 @@ Systems = Annotated[
     str, typer.Option("--systems", metavar="NAME,...", help=f"What to compare: {', '.join(SYSTEMS)}; or all.")
 ]
 Cutoffs = Annotated[
-    list[int] | None, typer.Option("--cutoff", min=1, max=1000, help="List length N [20]; can be repeated.")
+    list[int] | None,
+    typer.Option("--cutoff", min=1, max=1000, help="List length N [5, 10 and 20]; can be repeated."),
+]
+Seeds = Annotated[
+    str,
+    typer.Option("--seeds", metavar="SEED,...", help="Learn what is drawn once with each; means are shown."),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option("--reference", metavar="NAME", help="Compare the others with this one [the best of them]."),
+]
+Windows = Annotated[
+    int | None,
+    typer.Option(
+        "--windows",
+        min=1,
+        help="Cut FILE into so many parts and one; foretell each but the first from those before it.",
+    ),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option("--items", metavar="FILE", help="A catalogue whose items can be listed, trained on or not."),
+]
+Announced = Annotated[
+    bool,
+    typer.Option(
+        "--announced",
+        help="Let the items of the later events be listed too, as if announced with their category before.",
+    ),
 ]
 Neighbours = Annotated[
     int | None, typer.Option("--neighbours", min=1, help="K of item CF: similar items kept of each item.")
@@ -72,13 +98,17 @@ def evaluate(
     test: Test = None,
     known_items_only: KnownItemsOnly = False,
     train_share: TrainShare = 0.8,
+    windows: Windows = None,
+    items: Items = None,
+    announced: Announced = False,
     systems: Systems = "popularity,item-cf,gru",
     cutoff: Cutoffs = None,
+    seeds: Seeds = "1",
+    reference: Reference = None,
     neighbours: Neighbours = None,
     window_s: WindowS = None,
     epochs: Epochs = None,
     units: Units = None,
-    seed: Seed = 1,
     columns: Columns = None,
     time_unit: TimeUnitOption = None,
     assignments: Assignments = None,
@@ -87,37 +117,68 @@ def evaluate(
     """Compare systems on FILE, cut by time, or on a split as given with --train and --test."""
     names = system_names(systems)
     files = _files(file, train, test)
+    if windows is not None and file is None:
+        raise UsageError("--windows cuts a FILE by time; it does not go with --train and --test")
     if not 0 < train_share < 1:
         raise UsageError(f"--train-share is {train_share:g}; it must lie between 0 and 1")
+    if reference is not None and reference not in names:
+        raise UsageError(f"--reference is {reference!r}, which is not among --systems {','.join(names)}")
+    drawn = seed_numbers(seeds)
     mapping = parse_columns(columns)
     settings = load_settings(assignments)
 
-    from stream import comparison
-    from stream.datasets import load_events
+    from models.splits import Candidates
+    from stream import comparison, results
+    from stream.datasets import load_events, read_items
 
+    cut = comparison.Cut(
+        train_share,
+        windows,
+        known_items_only,
+        settings.rules.cleaning,
+        Candidates(None if items is None else read_items(items), announced),
+    )
     plan = comparison.Plan(
         names,
-        tuple(sorted(set(cutoff or [20]))),
+        tuple(sorted(set(cutoff or [5, 10, 20]))),
         settings.segment_rule,
-        seed=seed,
+        seeds=drawn,
+        reference=reference,
         neighbours=neighbours,
         window_ms=None if window_s is None else window_s * 1000,
         epochs=epochs,
         units=units,
     )
-    split = comparison.make_split(
-        [load_events(path, columns=mapping, time_unit=time_unit) for path in files],
-        train_share=train_share,
-        known_items_only=known_items_only,
-        cleaning=settings.rules.cleaning,
-    )
-    for text in comparison.conditions(split, plan):
+    frames = [load_events(path, columns=mapping, time_unit=time_unit) for path in files]
+    splits = comparison.make_splits(frames, cut)
+    for text in comparison.conditions(splits, plan, cut):
         console.line(text)
-    measured = list(comparison.compare(split, plan, _watch))
-    console.table(HEADINGS, rows(measured), title="Table 1 and beside it")
-    for text in chart(measured):
-        console.line(text)
-    console.write_report(report, comparison.report(files, split, plan, measured))
+    runs = list(_told(comparison.compare(splits, plan, _watch), comparison.n_runs(splits, plan)))
+    for table in results.tables(runs, plan):
+        console.table(table.columns, table.rows, title=table.title)
+    console.write_report(report, results.report(files, splits, plan, cut, runs))
+
+
+def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
+    """Tell after each run how many are done, and about how long the others will take."""
+    begun_s = time.monotonic()
+    for done, run in enumerate(runs, 1):
+        took_s = time.monotonic() - begun_s
+        left = f", about {took_s / done * (count - done):,.0f} s left" if done < count else ""
+        console.note(
+            f"{done} of {count} done: {run.system} learnt in {run.fit_s:.1f} s, "
+            f"its lists made in {run.lists_s:.1f} s; {took_s:,.0f} s so far{left}"
+        )
+        yield run
+
+
+def seed_numbers(text: str) -> tuple[int, ...]:
+    """Read ``--seeds``; raises ``UsageError`` naming what is no seed."""
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not (word.isascii() and word.isdigit() and int(word) < 1 << 32):
+            raise UsageError(f"--seeds has {word!r}; a seed is a whole number from 0 to {(1 << 32) - 1}")
+    return tuple(dict.fromkeys(map(int, words)))
 
 
 def system_names(text: str) -> tuple[str, ...]:
@@ -143,44 +204,3 @@ def _files(file: Path | None, train: Path | None, test: Path | None) -> list[Pat
 def _watch(title: str, total: int | None) -> AbstractContextManager[console.Progress]:
     """Show how far a part of the work is."""
     return console.progress(title, total=total, unit="epochs" if total is None else "lists")
-
-
-FIGURES: tuple[tuple[str, "Callable[[Quality], float]"], ...] = (
-    ("prediction accuracy", lambda quality: quality.prediction_accuracy),
-    ("accuracy", lambda quality: quality.accuracy),
-    ("recall", lambda quality: quality.recall),
-    ("user coverage", lambda quality: quality.user_coverage),
-    ("MRR@N", lambda quality: quality.mrr),
-    ("NDCG@N", lambda quality: quality.ndcg),
-    ("catalogue coverage", lambda quality: quality.catalogue_coverage),
-)
-CHARTED = FIGURES[:4]
-"""The four metrics of the paper's Table 1, which its figure 5 draws."""
-
-HEADINGS = ("system", "level", "N", *(title for title, _ in FIGURES), "learning s", "lists s")
-
-
-def rows(measured: "Sequence[Measured]") -> Iterator[tuple[str, ...]]:
-    """Lay the figures out: a row for each system, level and cut-off."""
-    for one in measured:
-        times = (f"{one.fit_s:.1f}", f"{one.lists_s:.1f}")
-        for quality in one.qualities:
-            numbers = (f"{figure(quality):.4f}" for _, figure in FIGURES)
-            yield (one.system, quality.level, str(quality.cutoff), *numbers, *times)
-
-
-def chart(measured: "Sequence[Measured]", width: int = 50) -> Iterator[str]:
-    """Draw the paper's figure 5 at the longest lists: a bar for each system and metric; full width is 1."""
-    name_width = max((len(one.system) for one in measured), default=0)
-    cutoff = max((quality.cutoff for one in measured for quality in one.qualities), default=0)
-    found = [
-        (one.system, quality) for one in measured for quality in one.qualities if quality.cutoff == cutoff
-    ]
-    for level in dict.fromkeys(quality.level for _, quality in found):
-        for title, figure in CHARTED:
-            yield f"{title}, {level} level, N = {cutoff}"
-            for system, quality in found:
-                if quality.level == level:
-                    value = figure(quality)
-                    bar = "" if math.isnan(value) else "█" * round(value * width)
-                    yield f"  {system:<{name_width}} {bar} {value:.3f}"

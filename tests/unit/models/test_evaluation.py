@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.evaluation import CATEGORY, ITEM, Lists, next_event_lists, qualities
+from models.evaluation import Lists, lists_at_cut, next_event_lists
 from models.events import EventLog
-from models.splits import Split, split_as_given, split_by_time
+from models.quality import CATEGORY, COLD, ITEM, Quality, next_day_figures, qualities
+from models.splits import Candidates, Split, split_as_given, split_by_time
 
 POPULARITY = np.array([-np.inf, 1, 2, 3, 4, 5], np.float32)
 
@@ -65,6 +66,23 @@ class _Echoes:
             scores[user, item % 5 + 1] = 1
         personal = np.array(self.last[:count]) > 0
         return scores[personal], personal
+
+
+@dataclass
+class Fixed:
+    """The same scores for everyone, whatever happens."""
+
+    values: tuple[float, ...]
+    name: str = "fixed"
+
+    def follow(self, log: EventLog, first: np.ndarray, end: np.ndarray) -> "Fixed":
+        return self
+
+    def advance(self, positions: np.ndarray) -> None:
+        pass
+
+    def scores(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.tile(np.array(self.values, np.float32), (count, 1)), np.ones(count, np.bool_)
 
 
 def _given(*events: tuple[str, str, int]) -> Split:
@@ -149,8 +167,9 @@ def test_unknown_items_are_misses_and_stay_wanted() -> None:
     split = _given(("a", "i1", 1), ("a", "new", 2), ("a", "newer", 3), ("a", "i2", 4))
     lists = next_event_lists(Echo(), split, 2, popularity=POPULARITY)
     assert lists.rows.tolist() == [[1, 2], [5, 4], [5, 4]]  # of the new items the echo knows nothing
-    (quality,) = qualities(lists, split, [2])
+    quality, cold = qualities(lists, split, [2])
     assert quality.prediction_accuracy == 0 / 3
+    assert (cold.level, cold.prediction_accuracy) == (COLD, 0 / 2)
     assert quality.recall == pytest.approx(1 / 3)  # {1, 2} of {new, newer, 2}
 
 
@@ -160,11 +179,71 @@ def test_category_level_has_rows_of_its_own() -> None:
     train = _frame(*[("t", f"i{number}", number) for number in range(1, 6)], categories=categories)
     test = _frame(("a", "i2", 1), ("a", "new", 2), ("a", "i1", 3), categories=categories)
     split = split_as_given(train, test)
-    lists = Lists(np.array([[2, 3], [4, 5]], np.int32), np.array([True, True]))
-    item, category = qualities(lists, split, [2])
+    lists = Lists(np.array([[2, 3], [4, 5]], np.int32), np.array([True, True]), np.zeros((2, 2), np.bool_))
+    item, _, category = qualities(lists, split, [2])
     assert (item.level, category.level) == (ITEM, CATEGORY)
     assert item.prediction_accuracy == 0
     assert category.prediction_accuracy == pytest.approx((1 + 0) / 2)
     assert category.mrr == pytest.approx((1 / 2 + 0) / 2)  # categories of [2 3]: c1, c2
     assert category.accuracy == category.recall == pytest.approx(2 / 2)  # {c1, c2} of {c2, c1}
     assert category.catalogue_coverage == pytest.approx(3 / 3)
+
+
+def test_tied_cutoffs_are_counted() -> None:
+    """Scores 3 2 2 1 1: a list of two cuts a tie, lists of one, three and five do not, one of four does."""
+    split = _given(("a", "i1", 1), ("a", "i2", 2), ("a", "i3", 3))
+    lists = next_event_lists(Fixed((9, 3, 2, 2, 1, 1)), split, 5, popularity=POPULARITY)
+    assert lists.rows.tolist() == [[1, 2, 3, 4, 5]] * 2
+    found = [quality.tied_cutoffs for quality in qualities(lists, split, [1, 2, 3, 4, 5])]
+    assert found == [0, 2, 0, 2, 0]
+
+
+def test_equal_scores_of_what_may_not_be_listed_are_no_tie() -> None:
+    """Two items are listed and three have a score of -inf: the list has ended, nothing was cut."""
+    split = _given(("a", "i1", 1), ("a", "i2", 2))
+    system = Fixed((0, 1, 1, -np.inf, -np.inf, -np.inf))
+    lists = next_event_lists(system, split, 4, popularity=POPULARITY)
+    assert lists.tied.tolist() == [[True, False, False, False]]
+
+
+def _announced() -> Split:
+    """Five items trained on, then two that were announced: "newa" and "newb", rows 6 and 7."""
+    events = [("a", "i1", 7), ("a", "newb", 8), ("a", "newa", 9), ("a", "i2", 10)]
+    frame = pl.concat([TRAIN, _frame(*events)])
+    return split_by_time(frame, train_share=5 / 9, candidates=Candidates(announced=True))
+
+
+def test_new_items_that_were_announced_can_be_hit() -> None:
+    """Of four targets two are cold; a list of rows 1, 6 and 7 holds both and one other."""
+    split = _announced()
+    lists = next_event_lists(Fixed((0, 3, 0, 0, 0, 0, 2, 1)), split, 3, popularity=np.zeros(8, np.float32))
+    item, cold = qualities(lists, split, [3])
+    assert item.prediction_accuracy == pytest.approx(3 / 4)
+    assert item.cold_share == pytest.approx(2 / 3)
+    assert cold.prediction_accuracy == pytest.approx(2 / 2)
+    assert cold.mrr == pytest.approx((1 / 3 + 1 / 2) / 2)  # newb stands third and newa second
+    assert math.isnan(cold.recall)
+
+
+def test_next_day_compares_all_lists_at_the_cut_with_what_was_bought_within_a_day() -> None:
+    """Three users have a history; of the lists of two, one pair of the two bought the day after is right."""
+    day_s = 86_400
+    past = _frame(("a", "i1", 1), ("b", "i2", 2), ("c", "i3", 3))
+    bought = _frame(("a", "i1", 10), ("new", "i2", 11), ("b", "i3", 10 + day_s)).with_columns(
+        behavior=pl.lit(3, pl.Int8)
+    )
+    clicked = _frame(("c", "i3", 12))
+    split = split_by_time(pl.concat([past, bought, clicked]), train_share=3 / 7)
+    system = Fixed((0, 2, 1, 0.5))
+    users, lists = lists_at_cut(system, split, 2, popularity=np.zeros(4, np.float32))
+    assert (users.tolist(), lists.rows.tolist()) == ([0, 1, 2], [[1, 2]] * 3)
+    figures = next_day_figures(users, lists, split, 2)
+    assert figures["next_day_precision"] == pytest.approx(1 / 6)
+    assert figures["next_day_recall"] == pytest.approx(1 / 2)
+    assert figures["next_day_f1"] == pytest.approx(2 * (1 / 6) * (1 / 2) / (1 / 6 + 1 / 2))
+
+
+def test_figure_that_was_not_measured_is_no_number() -> None:
+    """A quality of which only the level is known holds nothing but NaN."""
+    values = list(Quality(ITEM, 5).as_report().values())[2:]
+    assert all(math.isnan(value) for value in values)

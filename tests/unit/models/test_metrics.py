@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from models.metrics import (
-    Overlap,
+    Ratio,
     catalogue_coverage,
     category_lists,
-    hit_rate,
-    mean_ndcg,
-    mean_reciprocal_rank,
+    discounted_gains,
+    f1,
+    hits,
+    mean_by_user,
     overlap,
     places,
+    reciprocal_ranks,
 )
 
 LISTS = np.array([[5, 3, 8], [2, 5, -1], [7, 6, 5]], np.int32)
@@ -33,17 +35,30 @@ def test_padding_is_no_hit() -> None:
 def test_figures_of_next_events() -> None:
     """Hits at places 2 and 3, and one miss."""
     found = places(LISTS, TARGETS)
-    assert hit_rate(found) == pytest.approx(2 / 3)
-    assert mean_reciprocal_rank(found) == pytest.approx((1 / 2 + 0 + 1 / 3) / 3)
-    assert mean_ndcg(found) == pytest.approx((1 / math.log2(3) + 0 + 1 / math.log2(4)) / 3)
+    assert hits(found).tolist() == [1, 0, 1]
+    assert reciprocal_ranks(found).tolist() == [1 / 2, 0, 1 / 3]
+    assert discounted_gains(found).tolist() == [1 / math.log2(3), 0, 1 / math.log2(4)]
+
+
+def test_mean_is_kept_as_sums_of_each_user() -> None:
+    """User 0 has two targets and user 2 one; user 1 has none, which changes no mean."""
+    mean = mean_by_user(np.array([1.0, 0.5, 0.25]), np.array([0, 0, 2]), 3)
+    assert mean.above.tolist() == [1 + 0.5, 0, 0.25]
+    assert mean.below.tolist() == [2, 0, 1]
+    assert mean.value == pytest.approx((1 + 0.5 + 0.25) / 3)
 
 
 def test_figures_of_nothing_are_no_number() -> None:
     """Without a target there is no mean, and without lists no share."""
-    nothing = np.zeros(0, np.int64)
-    assert math.isnan(hit_rate(nothing))
-    assert math.isnan(Overlap(0, 0, 0).precision)
-    assert math.isnan(Overlap(0, 0, 0).recall)
+    assert math.isnan(Ratio(np.zeros(2), np.zeros(2)).value)
+    assert math.isnan(Ratio(np.zeros(0), np.zeros(0)).value)
+
+
+def test_f1_is_the_harmonic_mean() -> None:
+    """Half and a quarter give a third; nothing right is nothing."""
+    assert f1(1 / 2, 1 / 4) == pytest.approx(2 / (2 + 4))
+    assert f1(0, 0) == 0
+    assert math.isnan(f1(math.nan, 0))
 
 
 def test_accuracy_and_recall_are_micro_averages() -> None:
@@ -51,15 +66,15 @@ def test_accuracy_and_recall_are_micro_averages() -> None:
     user = np.array([0, 0, 0, 1, 1, 1, 1])
     done = np.array([3, 5, 3, 9, 10, 11, 12])
     common = overlap(LISTS[:2], user, done)
-    assert common == Overlap(shared=2 + 0, listed=3 + 2, wanted=2 + 4)
-    assert common.precision == pytest.approx(2 / 5)
-    assert common.recall == pytest.approx(2 / 6)
+    assert [side.tolist() for side in common] == [[2, 0], [3, 2], [2, 4]]
+    assert common.precision.value == pytest.approx((2 + 0) / (3 + 2))
+    assert common.recall.value == pytest.approx((2 + 0) / (2 + 4))
 
 
 def test_same_item_of_another_user_is_not_shared() -> None:
     """Sums are over users: what one was shown does not help another."""
     lists = np.array([[1], [2]], np.int32)
-    assert overlap(lists, np.array([0, 1]), np.array([2, 1])).shared == 0
+    assert overlap(lists, np.array([0, 1]), np.array([2, 1])).shared.tolist() == [0, 0]
 
 
 def test_categories_stand_once_in_order_of_first_appearance() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from models.cleaning import CleaningRule
 from models.errors import EvaluationError
-from models.splits import Split, split_as_given, split_by_time
+from models.splits import Candidates, Split, split_as_given, split_by_time, split_into_windows
 
 
 def _frame(*events: tuple[str, str, int], category: str | None = None) -> pl.DataFrame:
@@ -90,12 +90,49 @@ def test_suspicious_users_are_left_out_before_the_cut() -> None:
     assert (split.suspicious, len(split.train), split.n_targets) == (1, 7, 3)
 
 
+def test_windows_foretell_each_part_from_those_before_it() -> None:
+    """Nine events in three parts: two windows of three targets, learnt from three events and from six."""
+    nine = _frame(*[("a", f"i{number}", number) for number in range(1, 10)])
+    first, second = split_into_windows(nine, windows=2)
+    assert [(len(split.train), split.n_targets) for split in (first, second)] == [(3, 3), (6, 3)]
+    assert first.log.time_ms.max() < second.cut_ms == second.log.time_ms[6]
+    assert first.words.startswith("window 1 of 2")
+
+
+def test_announced_items_are_candidates_in_the_order_of_their_ids() -> None:
+    """The later items come after those trained on, whatever the order in which they are wanted."""
+    frame = _frame(("a", "x", 1), ("a", "y", 2), ("a", "q2", 3), ("a", "q1", 4), category="shoes")
+    split = split_by_time(frame, train_share=0.5, candidates=Candidates(announced=True))
+    assert split.vocabulary.item_ids == ("", "x", "y", "q1", "q2")
+    assert split.cold.tolist() == [True, False, False, True, True]
+    assert split.log.item.tolist() == split.item.tolist() == [1, 2, 4, 3]
+    assert split.vocabulary.item_category.tolist() == [0, 1, 1, 1, 1]
+
+
+def test_catalogue_adds_candidates() -> None:
+    """An item of a catalogue can be listed though no event names it, and leaves other later items unknown."""
+    items = pl.DataFrame({"item_id": ["x", "z"], "category_id": ["shoes", "hats"]})
+    frame = _frame(("a", "x", 1), ("a", "y", 2), ("a", "new", 3))
+    split = split_by_time(frame, train_share=0.7, candidates=Candidates(items))
+    assert split.vocabulary.item_ids == ("", "x", "y", "z")
+    assert split.is_cold(split.item).tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: split_by_time(TEN, train_share=1.0), "training share"),
         (lambda: split_by_time(_frame(), train_share=0.5), "no events"),
-        (lambda: split_by_time(_frame(("a", "x", 1), ("b", "x", 1)), train_share=0.5), "before the cut"),
+        (lambda: split_by_time(_frame(("a", "x", 1), ("b", "x", 1)), train_share=0.5), "the same time"),
+        (lambda: split_by_time(_frame(("a", "x", 1), ("a", "x", 1), ("a", "x", 2)), train_share=0.3), "cut"),
+        (
+            lambda: split_by_time(
+                _frame(("a", "x", 1), ("a", "y", 2)), train_share=0.5, known_items_only=True
+            ),
+            "known from before",
+        ),
+        (lambda: split_into_windows(TEN, windows=0), "windows is 0"),
+        (lambda: split_into_windows(_frame(("a", "x", 1), ("a", "y", 2)), windows=3), "give fewer"),
         (lambda: split_as_given(_frame(), TEN), "training events are empty"),
         (lambda: split_as_given(TEN, _frame(("a", "i0", 1))), "nothing to foretell"),
         (lambda: split_as_given(TEN, _frame()), "nothing to foretell"),

@@ -50,8 +50,9 @@ def test_split_as_given_is_measured_and_reported(
     chosen = ["--systems", "popularity,item-cf", "--cutoff", "5", "--cutoff", "2"]
     assert run(["evaluate", "--train", str(train), "--test", str(test), *options, *chosen]) == 0
     figures = json.loads(report.read_text(encoding="utf-8"))
-    assert (figures["predictions"], figures["users"], figures["candidates"]) == (50, 10, 20)
-    assert (figures["cutoffs"], figures["train_events"]) == ([2, 5], 240)
+    (split,) = figures["splits"]
+    assert (split["predictions"], split["users"], split["candidates"]) == (50, 10, 20)
+    assert (figures["cutoffs"], split["train_events"]) == ([2, 5], 240)
     assert [system["system"] for system in figures["systems"]] == ["popularity", "item-cf"]
     popularity, item_cf = (
         {(row["level"], row["cutoff"]): row for row in system["figures"]} for system in figures["systems"]
@@ -64,6 +65,8 @@ def test_split_as_given_is_measured_and_reported(
         assert words in shown
     row = item_cf["item", 5]
     assert f"item-cf\titem\t5\t{row['prediction_accuracy']:.4f}\t{row['accuracy']:.4f}" in shown
+    assert f"\t{row['prediction_accuracy']:.4f}\t{row['mrr']:.4f}\t{row['ndcg']:.4f}\n" in shown
+    assert "time-series RNN, as the paper prints it\tnot said\t-\t0.4220\t0.3800\t0.0760\t0.8720" in shown
 
 
 def test_one_file_is_cut_by_time(train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,9 +76,69 @@ def test_one_file_is_cut_by_time(train: Path, tmp_path: Path, capsys: pytest.Cap
     networks = ["--systems", "rnn", "--epochs", "1", "--units", "4"]
     assert run(["evaluate", str(train), *options, *networks]) == 0
     figures = json.loads(report.read_text(encoding="utf-8"))
-    assert figures["train_events"] + figures["predictions"] == 240
+    (split,) = figures["splits"]
+    assert split["train_events"] + split["predictions"] == 240
     assert [system["system"] for system in figures["systems"]] == ["rnn"]
     assert "one cut in time after 50% of the events" in capsys.readouterr().out
+
+
+def test_only_what_is_drawn_is_learnt_with_every_seed(
+    train: Path, test: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Item CF once, the network once for each seed; the report holds each and the mean."""
+    report = tmp_path / "report.json"
+    options = ["--columns", COLUMNS, "--report", str(report), "--seeds", "1,2,3"]
+    small = ["--systems", "item-cf,gru", "--epochs", "1", "--units", "4"]
+    assert run(["evaluate", "--train", str(train), "--test", str(test), *options, *small]) == 0
+    item_cf, gru = json.loads(report.read_text(encoding="utf-8"))["systems"]
+    assert [one["seed"] for one in item_cf["runs"]] == [None]
+    assert [one["seed"] for one in gru["runs"]] == [1, 2, 3]
+    hits = [one["figures"][0]["prediction_accuracy"] for one in gru["runs"]]
+    assert gru["figures"][0]["prediction_accuracy"] == pytest.approx(sum(hits) / 3)
+    assert "4 of 4 done: gru learnt in" in capsys.readouterr().err
+
+
+def test_difference_has_an_interval_around_it(train: Path, test: Path, tmp_path: Path) -> None:
+    """Item CF is ahead of popularity on the shoppers' walks, and the interval says that it is no chance."""
+    report = tmp_path / "report.json"
+    options = ["--columns", COLUMNS, "--report", str(report), "--systems", "popularity,item-cf"]
+    assert run(["evaluate", "--train", str(train), "--test", str(test), *options]) == 0
+    found = json.loads(report.read_text(encoding="utf-8"))["differences"]
+    (one,) = (
+        one
+        for one in found
+        if (one["system"], one["level"], one["cutoff"], one["figure"])
+        == ("item-cf", "item", 5, "prediction_accuracy")
+    )
+    assert 0 < one["low"] <= one["difference"] <= one["high"]
+    assert one["reference"] == "popularity"
+
+
+def test_windows_are_measured_one_by_one(
+    train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two windows: 240 events in three parts, of which the second and third are foretold."""
+    report = tmp_path / "report.json"
+    options = ["--columns", COLUMNS, "--windows", "2", "--systems", "item-cf", "--report", str(report)]
+    assert run(["evaluate", str(train), *options]) == 0
+    figures = json.loads(report.read_text(encoding="utf-8"))
+    assert sum(split["predictions"] for split in figures["splits"]) == pytest.approx(160, abs=8)
+    (item_cf,) = figures["systems"]
+    first, second = (one["figures"][0]["prediction_accuracy"] for one in item_cf["runs"])
+    assert item_cf["figures"][0]["prediction_accuracy"] == pytest.approx((first + second) / 2)
+    shown = capsys.readouterr().out
+    assert "figure\tlevel\tsystem\twindow 1\twindow 2\tmean" in shown
+
+
+def test_announced_items_are_ranked_too(train: Path, test: Path, tmp_path: Path) -> None:
+    """Items of the later events count as candidates when they were announced, and not otherwise."""
+    report = tmp_path / "report.json"
+    lines = f"x,q1,g1,{START_S + 90_000}\nx,q2,g1,{START_S + 90_001}\n"
+    test.write_text(test.read_text(encoding="utf-8") + lines, encoding="utf-8")
+    options = ["--columns", COLUMNS, "--report", str(report), "--systems", "popularity"]
+    for announced, candidates in (([], 20), (["--announced"], 22)):
+        assert run(["evaluate", "--train", str(train), "--test", str(test), *options, *announced]) == 0
+        assert json.loads(report.read_text(encoding="utf-8"))["splits"][0]["candidates"] == candidates
 
 
 @pytest.mark.parametrize(
@@ -87,6 +150,10 @@ def test_one_file_is_cut_by_time(train: Path, tmp_path: Path, capsys: pytest.Cap
         (["FILE", "--systems", "gru,oracle"], "'oracle'"),
         (["FILE", "--train-share", "1.5"], "--train-share is 1.5"),
         (["FILE", "--cutoff", "0"], "--cutoff"),
+        (["FILE", "--seeds", "1,two"], "'two'"),
+        (["FILE", "--seeds", "4294967296"], "'4294967296'"),
+        (["FILE", "--systems", "gru", "--reference", "item-cf"], "'item-cf'"),
+        (["--train", "FILE", "--test", "FILE", "--windows", "2"], "--windows"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(
