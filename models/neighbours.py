@@ -1,10 +1,9 @@
 """Item-based collaborative filtering: the paper's equations 1 and 2.
 
-``N`` item rows, ``U`` users, ``B`` histories, ``P`` pairs of items that one user both had. ``N(u)``
-is the set of a user's distinct items and ``N(i)`` the set of an item's users.
+``N`` item rows, ``B`` histories, ``b`` items of a block.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -15,15 +14,15 @@ from scipy import sparse
 
 from models.events import EventLog
 from models.ranking import UNKNOWN_ROW, Rows, Scores
-
-Matrix = sparse.csr_array[np.float64, tuple[int, int]]
+from models.similarity import Matrix, similarities
 
 NEIGHBOURS = 200
 RECENT = 10  # items of a history that speak for the user
 DECAY = 0.5  # an item weighs this much of the one that came after it
 
-_BLOCK_PAIRS = 1 << 22  # pairs of items summed at a time
-_BLOCK_EVENTS = 1 << 15  # events paired at a time
+_LONG_LINE = 1024  # an item with more neighbours than that is partitioned alone, others together
+_LINES_AT_ONCE = 256
+_LOWEST_FIRST = (1 << 31) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +42,9 @@ class ItemNeighbours:
 
     @classmethod
     def fit(cls, log: EventLog, *, n_items: int, k: int = NEIGHBOURS, window_ms: int | None = None) -> Self:
-        """Count the neighbours of every item and keep the best ``k``.
-
-        Equation 1 with log the natural logarithm. With ``window_ms`` (the m of equation 4) two items
-        of a user are neighbours only when the user had them within m of each other, on either side;
-        N(u) and N(i) stay those of the whole log. Unknown items count for nothing.
-        """
-        known = log[log.item != UNKNOWN_ROW]
-        had_by = _had_by(known, n_items)  # (U, N)
-        user_weight = 1 / np.log(1 + had_by.sum(axis=1))  # (U,) 1 / log(1 + |N(u)|)
-        scale = 1 / np.sqrt(np.maximum(had_by.sum(axis=0), 1))  # (N,) 1 / sqrt(|N(i)|)
-        if window_ms is None:
-            shared = _shared(had_by, user_weight)
-        else:
-            shared = iter([_shared_within(known, had_by, user_weight, window_ms)])
-        kept = [_keep_best(block, scale, first, k) for first, block in shared]
+        """Count the neighbours of every item, within ``window_ms`` if given, and keep the best ``k``."""
+        blocks = similarities(log, n_items, window_ms=window_ms)
+        kept = [_keep_best(block, k) for block in blocks]
         counts, rows, weights = (np.concatenate(column) for column in zip(*kept, strict=True))
         return cls(np.concatenate(([0], np.cumsum(counts))), rows, weights)
 
@@ -107,112 +94,40 @@ def last_items(histories: Sequence[NDArray[np.integer]], recent: int) -> Rows:
     return items
 
 
-def _had_by(log: EventLog, n_items: int) -> Matrix:
-    """(U, N) 1 where a user had an item at least once."""
-    _, user = np.unique(log.user, return_inverse=True)
-    had = _distinct(user.astype(np.int64) * n_items + log.item)
-    users, items = np.divmod(had, n_items)
-    n_users = int(users[-1]) + 1 if len(users) else 0
-    return sparse.csr_array((np.ones(len(had)), (users, items)), shape=(n_users, n_items))
-
-
-def _shared(had_by: Matrix, user_weight: NDArray[np.float64]) -> Iterator[tuple[int, Matrix]]:
-    """The sums of equation 1 for all pairs: (first item of the block, sums of its items (b, N)).
-
-    In blocks of items, because the sums of a whole catalogue can be far more than the K that are kept.
-    """
-    of_item: Matrix = had_by.T.tocsr()  # (N, U)
-    pairs = np.cumsum(of_item @ had_by.sum(axis=1))  # (N,) up to and with each item
-    of_item.data = user_weight[of_item.indices]
-    first = 0
-    while first < len(pairs):
-        done = pairs[first - 1] if first else 0
-        last = max(int(np.searchsorted(pairs, done + _BLOCK_PAIRS, side="right")), first + 1)
-        yield first, of_item[first:last] @ had_by
-        first = last
-
-
-def _shared_within(
-    log: EventLog, had_by: Matrix, user_weight: NDArray[np.float64], window_ms: int
-) -> tuple[int, Matrix]:
-    """The sums of equation 1 over the users that had both items within ``window_ms``, as one block."""
-    n_items = had_by.shape[1]
-    total: Matrix = sparse.csr_array((n_items, n_items))
-    starts = log.starts
-    first = 0
-    while first < len(starts) - 1:
-        last = max(int(np.searchsorted(starts, starts[first] + _BLOCK_EVENTS, side="right")) - 1, first + 1)
-        part = log[int(starts[first]) : int(starts[last])]
-        user = np.repeat(np.arange(last - first), np.diff(starts[first : last + 1]))
-        by_user, lower, upper = _pairs_within(user, part, n_items, window_ms)
-        weights = user_weight[first + by_user]
-        total = total + sparse.csr_array((weights, (lower, upper)), shape=(n_items, n_items))
-        first = last
-    itself = sparse.diags_array(
-        np.asarray(user_weight @ had_by)
-    )  # an item is always within the window of itself
-    both: Matrix = (total + total.T + itself).tocsr()
-    return 0, both
-
-
-def _pairs_within(
-    user: NDArray[np.intp], log: EventLog, n_items: int, window_ms: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """User, lower and upper item of each pair of items that a user had within the window; (P,) each.
-
-    Once a user, however often the user had them; without the pairs of an item and itself.
-    """
-    item = log.item.astype(np.int64)
-    found = [np.zeros(0, np.int64)]
-    left = np.arange(len(log))
-    step = 1
-    while len(left):
-        # Events are in order of time: a position too far from its successor is too far from all after it.
-        left = left[left + step < len(log)]
-        right = left + step
-        left = left[(user[left] == user[right]) & (log.time_ms[right] - log.time_ms[left] <= window_ms)]
-        right = left + step
-        lower, upper = np.minimum(item[left], item[right]), np.maximum(item[left], item[right])
-        keys = (user[left] * n_items + lower) * n_items + upper
-        found.append(keys[lower < upper])
-        step += 1
-    pairs, upper = np.divmod(_distinct(np.concatenate(found)), n_items)
-    by_user, lower = np.divmod(pairs, n_items)
-    return by_user, lower, upper
-
-
-def _distinct(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The different keys in ascending order; sorting whole integers is what numpy does fastest."""
-    keys = np.sort(keys)
-    first: NDArray[np.bool_] = np.diff(keys, prepend=-1) != 0
-    return keys[first]
-
-
-def _keep_best(
-    shared: Matrix, scale: NDArray[np.float64], first: int, k: int
-) -> tuple[NDArray[np.int64], Rows, NDArray[np.float32]]:
-    """Equation 2: the k most similar of each item of the block that begins with item ``first``.
+def _keep_best(weights: Matrix, k: int) -> tuple[NDArray[np.int64], Rows, NDArray[np.float32]]:
+    """Equation 2: the k most similar of each item of a block, of their similarities (b, N).
 
     Gives the number kept of each item, and rows and weights of those. The paper selects with a heap;
     a partition finds the same k. Of equal similarities the lower row is kept.
     """
-    begins = shared.indptr
-    own = first + np.repeat(np.arange(shared.shape[0]), np.diff(begins))
-    weights = (shared.data * scale[own] * scale[shared.indices]).astype(np.float32)
-    keep = weights > 0
-    for line in np.flatnonzero(np.diff(begins) > k).tolist():
-        entries = slice(begins[line], begins[line + 1])
-        keep[entries] &= _best_k(weights[entries], shared.indices[entries], k)
-    counts = np.bincount(own[keep] - first, minlength=shared.shape[0])
-    rows, weights, own = shared.indices[keep].astype(np.int32), weights[keep], own[keep]
-    order = np.lexsort((rows, own))
-    return counts, rows[order], weights[order]
+    counts = np.diff(weights.indptr)
+    similar = weights.data.astype(np.float32)
+    # The bits of positive floats are in the order of the floats, so no two keys are equal.
+    keys = similar.view(np.int32).astype(np.int64)
+    keys <<= 32
+    keys += _LOWEST_FIRST - weights.indices
+    keep = keys >= np.repeat(_thresholds(keys, weights.indptr, k), counts)
+    kept = np.minimum(counts, k).astype(np.int64)
+    begins = np.concatenate(([0], np.cumsum(kept)))
+    best = sparse.csr_array((similar[keep], weights.indices[keep], begins), shape=weights.shape)
+    best.sort_indices()
+    return kept, best.indices.astype(np.int32), best.data
 
 
-def _best_k(weights: NDArray[np.float32], rows: NDArray[np.int32], k: int) -> NDArray[np.bool_]:
-    """Which of one item's more than k similarities are the k highest, ties to the lower row."""
-    least = np.partition(weights, len(weights) - k)[len(weights) - k]
-    chosen: NDArray[np.bool_] = weights > least
-    ties = np.flatnonzero(weights == least)
-    chosen[ties[np.argsort(rows[ties])[: k - np.count_nonzero(chosen)]]] = True
-    return chosen
+def _thresholds(keys: NDArray[np.int64], begins: NDArray[np.integer], k: int) -> NDArray[np.int64]:
+    """The k-th highest key of each line ``keys[begins[i] : begins[i + 1]]``, 0 where there are fewer."""
+    counts = np.diff(begins)
+    thresholds = np.zeros(len(counts), np.int64)
+    lines = np.flatnonzero(counts > k)
+    lines = lines[np.argsort(counts[lines], kind="stable")]  # of like length, so that little is padded
+    n_short = int(np.searchsorted(counts[lines], _LONG_LINE, side="right"))
+    for some in np.array_split(lines[:n_short], -(-n_short // _LINES_AT_ONCE)) if n_short else ():
+        width = int(counts[some[-1]])
+        place = np.arange(width)
+        inside = place < counts[some, None]  # (b, width)
+        padded = np.where(inside, keys[np.where(inside, begins[some, None] + place, 0)], -1)
+        thresholds[some] = np.partition(padded, width - k, axis=1)[:, width - k]
+    for line in lines[n_short:].tolist():
+        entries = keys[begins[line] : begins[line + 1]]
+        thresholds[line] = np.partition(entries, len(entries) - k)[len(entries) - k]
+    return thresholds

@@ -1,4 +1,4 @@
-"""Equations 1 and 2, checked by hand and against a plain form."""
+"""Equations 1 and 2 and the window of equation 4, checked by hand and against a plain form."""
 
 import heapq
 import math
@@ -9,6 +9,7 @@ import pytest
 
 from models.events import EventLog
 from models.neighbours import ItemNeighbours, last_items
+from models.similarity import USER_ITEMS
 
 MINUTE_MS = 60_000
 
@@ -78,12 +79,62 @@ def test_window_counts_only_pairs_within_m(seed: int, minutes: int) -> None:
     np.testing.assert_allclose(_dense(fitted), _plain(events, 9, minutes), rtol=1e-6)
 
 
+def test_window_of_equation_4_by_hand() -> None:
+    """With m of 5 minutes item 2, had at 10, is near what was had from 5 to 15: 2m, ends included."""
+    log = _log((1, 1, 4), (1, 3, 5), (1, 2, 10), (1, 4, 15), (1, 5, 16), (2, 2, 0), (2, 1, 5))
+    w = _dense(ItemNeighbours.fit(log, n_items=6, k=9, window_ms=5 * MINUTE_MS))
+    first, second = 1 / math.log(1 + 5), 1 / math.log(1 + 2)  # users 1 and 2 have five items and two
+    assert w[2].tolist() == pytest.approx(
+        [
+            0,
+            second / math.sqrt(2 * 2),  # user 1 had item 1 too early; N(1) counts them all the same
+            (first + second) / math.sqrt(2 * 2),
+            first / math.sqrt(2 * 1),
+            first / math.sqrt(2 * 1),
+            0,
+        ]
+    )
+
+
+def test_item_had_again_within_the_window_makes_a_pair() -> None:
+    """Of an item had twice the nearer time decides, before and after alike."""
+    log = _log((1, 1, 0), (1, 1, 20), (1, 2, 22), (1, 3, 40), (1, 2, 41), (1, 1, 60))
+    w = _dense(ItemNeighbours.fit(log, n_items=4, k=9, window_ms=2 * MINUTE_MS))
+    alike = 1 / math.log(1 + 3)
+    assert w.tolist() == pytest.approx(
+        np.array([[0, 0, 0, 0], [0, alike, alike, 0], [0, alike, alike, alike], [0, 0, alike, alike]])
+    )
+
+
+def test_only_the_newest_items_of_a_user_are_paired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a user with too many items the newest different ones count; another user's stay."""
+    monkeypatch.setattr("models.similarity.USER_ITEMS", 2)
+    events = [(1, 1, 0), (1, 2, 1), (1, 3, 2), (1, 2, 3), (2, 1, 0), (2, 4, 1)]
+    kept = [(1, 2, 1), (1, 3, 2), (1, 2, 3), (2, 1, 0), (2, 4, 1)]
+    fitted, expected = (ItemNeighbours.fit(_log(*one), n_items=5) for one in (events, kept))
+    np.testing.assert_array_equal(_dense(fitted), _dense(expected))
+
+
+@pytest.mark.parametrize("window_ms", [None, 3_600_000])
+def test_user_of_100_000_events_is_fitted(window_ms: int | None) -> None:
+    """What one user did can be paired, however much it is; without a bound it would be ten billion pairs."""
+    items = np.arange(1, 100_001, dtype=np.int32)
+    nothing = np.zeros(100_000, np.int32)
+    log = EventLog(nothing.astype(np.int64), items, nothing, nothing.astype(np.int8), items * 1000)
+    fitted = ItemNeighbours.fit(log, n_items=100_001, k=5, window_ms=window_ms)
+    paired = np.flatnonzero(np.diff(fitted.begins))
+    assert paired.tolist() == list(range(100_001 - USER_ITEMS, 100_001))
+    assert np.diff(fitted.begins)[paired].tolist() == [5] * USER_ITEMS
+
+
 def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums made a few items or users at a time are the sums of all."""
     log = _log(*_random_events(4))
     whole = [ItemNeighbours.fit(log, n_items=9, k=4, window_ms=window) for window in (None, 9 * MINUTE_MS)]
-    monkeypatch.setattr("models.neighbours._BLOCK_PAIRS", 20)
-    monkeypatch.setattr("models.neighbours._BLOCK_EVENTS", 12)
+    monkeypatch.setattr("models.similarity._BLOCK_PAIRS", 20)
+    monkeypatch.setattr("models.similarity._BLOCK_EVENTS", 12)
+    monkeypatch.setattr("models.neighbours._LONG_LINE", 6)
+    monkeypatch.setattr("models.neighbours._LINES_AT_ONCE", 2)
     parts = [ItemNeighbours.fit(log, n_items=9, k=4, window_ms=window) for window in (None, 9 * MINUTE_MS)]
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(_dense(one), _dense(other), rtol=1e-6)
