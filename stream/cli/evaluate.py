@@ -1,5 +1,8 @@
 """The command ``freshet evaluate``: quality figures of several systems over a file, side by side."""
 
+import os
+import shlex
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 SYSTEMS = ("popularity", "item-cf", "gru", "lstm", "rnn")
 """The names of `models.lineup`, whose import takes seconds that `--help` need not wait for."""
+
+CHARTS = (".svg", ".png")
+"""The kinds of chart there are, by the endings of their names."""
 
 File = Annotated[
     Path | None,
@@ -91,6 +97,15 @@ Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs
 Units = Annotated[int | None, typer.Option("--units", min=1, help="Units of a network.")]
 
 
+Markdown = Annotated[
+    Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables there as Markdown.")
+]
+Chart = Annotated[
+    Path | None,
+    typer.Option("--chart", metavar="FILE", help="Draw the paper's figure 5 there; .svg or .png."),
+]
+
+
 def evaluate(
     file: File = None,
     *,
@@ -113,6 +128,8 @@ def evaluate(
     time_unit: TimeUnitOption = None,
     assignments: Assignments = None,
     report: Report = None,
+    markdown: Markdown = None,
+    chart: Chart = None,
 ) -> None:
     """Compare systems on FILE, cut by time, or on a split as given with --train and --test."""
     names = system_names(systems)
@@ -123,12 +140,15 @@ def evaluate(
         raise UsageError(f"--train-share is {train_share:g}; it must lie between 0 and 1")
     if reference is not None and reference not in names:
         raise UsageError(f"--reference is {reference!r}, which is not among --systems {','.join(names)}")
+    if chart is not None and chart.suffix.lower() not in CHARTS:
+        raise UsageError(f"--chart is {chart}; its name must end in {' or '.join(CHARTS)}")
     drawn = seed_numbers(seeds)
     mapping = parse_columns(columns)
     settings = load_settings(assignments)
 
     from models.splits import Candidates
     from stream import comparison, results
+    from stream import markdown as pages
     from stream.datasets import load_events, read_items
 
     cut = comparison.Cut(
@@ -151,11 +171,21 @@ def evaluate(
     )
     frames = [load_events(path, columns=mapping, time_unit=time_unit) for path in files]
     splits = comparison.make_splits(frames, cut)
-    for text in comparison.conditions(splits, plan, cut):
+    conditions = list(comparison.conditions(splits, plan, cut))
+    for text in conditions:
         console.line(text)
     runs = list(_told(comparison.compare(splits, plan, _watch), comparison.n_runs(splits, plan)))
-    for table in results.tables(runs, plan):
+    tables = list(results.tables(runs, plan))
+    for table in tables:
+        console.line("")
         console.table(table.columns, table.rows, title=table.title)
+    if chart is not None:
+        from stream.chart import draw
+
+        draw(chart, runs, max(plan.cutoffs))
+    if markdown is not None:
+        beside = None if chart is None else Path(os.path.relpath(chart, markdown.parent))
+        pages.write(markdown, pages.page(command_line(), conditions, tables, beside))
     console.write_report(report, results.report(files, splits, plan, cut, runs))
 
 
@@ -170,6 +200,12 @@ def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
             f"its lists made in {run.lists_s:.1f} s; {took_s:,.0f} s so far{left}"
         )
         yield run
+
+
+def command_line() -> str:
+    """Return the command as it was given, files by their names alone: where they lay says nothing."""
+    words = [Path(word).name if Path(word).is_file() else word for word in sys.argv[1:]]
+    return shlex.join(["freshet", *words])
 
 
 def seed_numbers(text: str) -> tuple[int, ...]:

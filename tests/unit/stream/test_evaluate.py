@@ -150,6 +150,7 @@ def test_announced_items_are_ranked_too(train: Path, test: Path, tmp_path: Path)
         (["FILE", "--systems", "gru,oracle"], "'oracle'"),
         (["FILE", "--train-share", "1.5"], "--train-share is 1.5"),
         (["FILE", "--cutoff", "0"], "--cutoff"),
+        (["FILE", "--chart", "figure.doc"], "figure.doc"),
         (["FILE", "--seeds", "1,two"], "'two'"),
         (["FILE", "--seeds", "4294967296"], "'4294967296'"),
         (["FILE", "--systems", "gru", "--reference", "item-cf"], "'item-cf'"),
@@ -189,3 +190,15 @@ def test_every_system_can_be_named() -> None:
     assert system_names("all") == system_names(",".join(SYSTEMS)) == SYSTEMS
     with pytest.raises(UsageError):
         system_names("")
+
+
+def test_page_and_chart_are_written(train: Path, test: Path, tmp_path: Path) -> None:
+    """The page holds the tables and links to the chart from where it stands."""
+    page, chart = tmp_path / "page.md", tmp_path / "charts" / "figure.svg"
+    chart.parent.mkdir()
+    options = ["--columns", COLUMNS, "--systems", "item-cf", "--markdown", str(page), "--chart", str(chart)]
+    assert run(["evaluate", "--train", str(train), "--test", str(test), *options]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "](charts/figure.svg)" in text
+    assert "| item-cf | item | 20 |" in text
+    assert "<svg" in chart.read_text(encoding="utf-8")
