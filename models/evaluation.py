@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.ranking import NO_ROW, Rows, Scores, top_n
 from models.splits import Split
-from models.systems import Follower, Positions, System
+from models.systems import Follower, Positions, System, impersonal
 
 TIE_RULE = "equal scores: the item that came first in the training events"
 
@@ -77,7 +77,7 @@ def next_event_lists(
     told of targets done.
     """
     lists = Lists.empty(split.n_targets, n)
-    popular = ranked(popularity[None, :], n)
+    popular = ranked(impersonal(system, popularity)[None, :], n)
     target = np.cumsum(split.end - split.begin) - (split.end - split.begin)  # (U,) where each user's lists go
     for users in _side_by_side(split):
         follower = system.follow(split.log, split.first[users], split.begin[users])
@@ -99,7 +99,7 @@ def lists_at_cut(system: System, split: Split, n: int, *, popularity: Scores) ->
     begin, cut = split.log.starts[:-1].astype(np.int64), split.at_cut
     users = np.flatnonzero(cut > begin)
     lists = Lists.empty(len(users), n)
-    popular = ranked(popularity[None, :], n)
+    popular = ranked(impersonal(system, popularity)[None, :], n)
     size = _at_once(split)
     for start in range(0, len(users), size):
         part = users[start : start + size]

@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 
 from models.events import EventLog
+from models.histories import NewestEvents
 from models.learning import Learning, Progress
-from models.neighbours import DECAY, NEIGHBOURS, RECENT, ItemNeighbours, last_items
-from models.ranking import Rows, Scores
+from models.neighbours import DECAY, NEIGHBOURS, RECENT, ItemNeighbours
+from models.ranking import Scores
 from models.space import Range, Space
 from models.systems import Flags, Follower, Positions
 
@@ -24,28 +25,24 @@ class ItemSystem:
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """Begin with the last items of each history."""
-        bounds = zip(first.tolist(), end.tolist(), strict=True)
-        items = last_items([log.item[start:stop] for start, stop in bounds], self.recent)
-        return _LastItems(self, log, items)
+        return _LastItems(self, NewestEvents.of(log, first, end, self.recent))
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _LastItems:
-    """The last items (B, R) of each user, newest first."""
+    """The last items of each user."""
 
     system: ItemSystem
-    log: EventLog
-    items: Rows
+    newest: NewestEvents
 
     def advance(self, positions: Positions) -> None:
         """Put each new item in front."""
-        moved = self.items[: len(positions)]
-        moved[:, 1:] = moved[:, :-1].copy()
-        moved[:, 0] = self.log.item[positions]
+        self.newest.advance(positions)
 
     def scores(self, count: int) -> tuple[Scores, Flags]:
         """Equation 1, summed over the last items."""
-        scores = self.system.neighbours.scores_of_recent(self.items[:count], decay=self.system.decay)
+        items = self.newest.items(count)
+        scores = self.system.neighbours.scores_of_recent(items, decay=self.system.decay)
         personal: Flags = np.any(scores > -np.inf, axis=1)
         return scores[personal], personal
 

@@ -44,7 +44,7 @@ class ItemNeighbours:
     def fit(cls, log: EventLog, *, n_items: int, k: int = NEIGHBOURS, window_ms: int | None = None) -> Self:
         """Count the neighbours of every item, within ``window_ms`` if given, and keep the best ``k``."""
         blocks = similarities(log, n_items, window_ms=window_ms)
-        kept = [_keep_best(block, k) for block in blocks]
+        kept = [keep_best(block, k) for block in blocks]
         counts, rows, weights = (np.concatenate(column) for column in zip(*kept, strict=True))
         return cls(np.concatenate(([0], np.cumsum(counts))), rows, weights)
 
@@ -94,7 +94,7 @@ def last_items(histories: Sequence[NDArray[np.integer]], recent: int) -> Rows:
     return items
 
 
-def _keep_best(weights: Matrix, k: int) -> tuple[NDArray[np.int64], Rows, NDArray[np.float32]]:
+def keep_best(weights: Matrix, k: int) -> tuple[NDArray[np.int64], Rows, NDArray[np.float32]]:
     """Equation 2: the k most similar of each item of a block, of their similarities (b, N).
 
     Gives the number kept of each item, and rows and weights of those. The paper selects with a heap;

@@ -1,10 +1,13 @@
-"""How popular each item is: the fallback for a user without history, and the plainest comparator."""
+"""How popular each item is, ever or of late: the fallback for unknown users, and the plainest comparators."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.events import EventLog
+from models.features import HOUR_MS
 from models.ranking import UNKNOWN_ROW, Rows, top_n
+
+HALF_LIVES_MS = tuple(hours * HOUR_MS for hours in (1, 6, 24, 72, 168, 720))
 
 
 def popularity(log: EventLog, n_items: int) -> NDArray[np.float32]:
@@ -34,3 +37,44 @@ def popular_list(scores: NDArray[np.float32], n: int, *, available: NDArray[np.b
     """The rows of the n most popular items that may be listed, best first; fewer where there are fewer."""
     rows: Rows = top_n(scores[None, :], n, available=available)[0][0]
     return rows[: int(np.count_nonzero(rows > UNKNOWN_ROW))]
+
+
+def recent_popularity(log: EventLog, n_items: int, *, half_life_ms: int) -> NDArray[np.float32]:
+    """(N,) the score of each item row: its users, each counting half after every ``half_life_ms``.
+
+    A user counts once, by the time since the user's last event of the item; time ends with the log's
+    newest event. The score is the logarithm of the sum, to base 2, so that what is many half-lives
+    old keeps its order. Row 0 and an item without an event are -inf, which is never listed.
+    """
+    scores = np.full(n_items, -np.inf, np.float32)
+    known = log[log.item != UNKNOWN_ROW]
+    if not len(known):
+        return scores
+    order = np.lexsort((known.time_ms, known.item, known.user))
+    user, item, time_ms = (column[order] for column in (known.user, known.item, known.time_ms))
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = (user[1:] != user[:-1]) | (item[1:] != item[:-1])
+    half_lives = (time_ms[last].max() - time_ms[last]) / half_life_ms
+    # Below 2^-1000 there would soon be no float64 left to add.
+    weight = np.exp2(-np.minimum(half_lives, 1000))
+    total = np.bincount(item[last], weights=weight, minlength=n_items)
+    listed = total > 0
+    scores[listed] = np.log2(total[listed])
+    return scores
+
+
+def best_half_life_ms(log: EventLog, n_items: int, *, n: int = 20) -> int:
+    """The one of ``HALF_LIVES_MS`` that foretells the newest tenth of the events best from those before.
+
+    Best by mean reciprocal rank in one list of ``n``; of equal ones the longest.
+    """
+    cut_ms = np.quantile(log.time_ms, 0.9) if len(log) else 0
+    past, future = log[log.time_ms < cut_ms], log[log.time_ms >= cut_ms]
+
+    def reciprocal_ranks(half_life_ms: int) -> float:
+        rows = popular_list(recent_popularity(past, n_items, half_life_ms=half_life_ms), n)
+        worth = np.zeros(n_items)
+        worth[rows] = 1 / np.arange(1, len(rows) + 1)
+        return float(worth[future.item].sum())
+
+    return max(reversed(HALF_LIVES_MS), key=reciprocal_ranks)

@@ -5,14 +5,17 @@ of a user is what lies before the position it was told to go to: nothing of the 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.events import EventLog
+from models.features import HOUR_MS
 from models.learning import Learning, Progress
+from models.popularity import best_half_life_ms, recent_popularity
 from models.ranking import Scores
+from models.space import Range, Space
 
 Positions = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -45,14 +48,17 @@ class System(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PopularitySystem:
-    """The same popular list for everyone, which makes it nobody's own."""
+    """One list for everyone, which makes it nobody's own.
 
-    n_items: int
+    ``everyone`` (N,) scores that list; it stands where other systems have the popular list.
+    """
+
+    everyone: Scores
     name: str = "popularity"
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """There is nothing to know of a user."""
-        return _NobodyKnown(self.n_items)
+        return _NobodyKnown(len(self.everyone))
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,35 @@ class _NobodyKnown:
         return np.zeros((0, self.n_items), np.float32), np.zeros(count, np.bool_)
 
 
+def impersonal(system: System, popularity: Scores) -> Scores:
+    """(N,) what makes the list of a user of whom ``system`` knows nothing: ``popularity``, or its own."""
+    return system.everyone if isinstance(system, PopularitySystem) else popularity
+
+
 def fit_popularity(learning: Learning, _: Progress) -> PopularitySystem:
     """Take the popular list, which is there already."""
-    return PopularitySystem(learning.vocabulary.n_items)
+    return PopularitySystem(learning.popularity)
+
+
+@dataclass(frozen=True)
+class RecentPopularityConfig:
+    """``half_life_h`` is in hours; None: the one that foretells the newest tenth of the events best."""
+
+    half_life_h: float | None = None
+
+
+RECENT_POPULARITY_SPACE: Final[Space] = {"half_life_h": Range(1, 720, log=True)}
+
+
+def fit_recent_popularity(learning: Learning, _: Progress) -> PopularitySystem:
+    """Count users, the less the longer ago; up to the end of the training events, not following the test.
+
+    No other system learns from one user's events what it shows another, so neither does this one.
+    """
+    config = learning.configured(RecentPopularityConfig())
+    log, n_items = learning.train, learning.vocabulary.n_items
+    if config.half_life_h is None:
+        half_life_ms = best_half_life_ms(log, n_items)
+    else:
+        half_life_ms = round(config.half_life_h * HOUR_MS)
+    return PopularitySystem(recent_popularity(log, n_items, half_life_ms=half_life_ms), "recent-popularity")

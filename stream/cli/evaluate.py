@@ -25,7 +25,17 @@ from stream.errors import UsageError
 if TYPE_CHECKING:
     from models.summary import Run
 
-SYSTEMS = ("popularity", "item-cf", "gru", "lstm", "rnn")
+SYSTEMS = (
+    "popularity",
+    "recent-popularity",
+    "item-cf",
+    "user-cf-cosine",
+    "user-cf-pearson",
+    "user-cf-adjusted-cosine",
+    "gru",
+    "lstm",
+    "rnn",
+)
 """The names of `models.lineup`, whose import takes seconds that `--help` need not wait for."""
 
 CHARTS = (".svg", ".png")

@@ -10,11 +10,11 @@ from models.behavior import Behavior
 from models.evaluation import next_event_lists
 from models.learning import Learning
 from models.lineup import LINEUP
-from models.popularity import popularity
+from models.popularity import popular_list, popularity
 from models.ranking import top_n
 from models.segment import SegmentRule
 from models.splits import Split, split_as_given
-from models.systems import System
+from models.systems import System, impersonal
 
 N_ITEMS = 12
 N = 4
@@ -48,7 +48,7 @@ def split() -> Split:
 
 NAMES = tuple(LINEUP)
 NETWORKS = ("gru", "lstm", "rnn")
-EVERYONES = {"popularity"}  # the same list for every user
+EVERYONES = {"popularity", "recent-popularity"}  # the same list for every user
 PERSONAL = [name for name in NAMES if name not in EVERYONES]
 
 
@@ -124,6 +124,31 @@ def test_nothing_known_is_not_personal(name: str, systems: dict[str, System], sp
     """Before the first event no system has scores for a user."""
     scores, personal = systems[name].follow(split.log, split.first, split.first).scores(3)
     assert (len(scores), personal.tolist()) == (0, [False] * 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_user_without_history_gets_the_popular_list(
+    name: str, systems: dict[str, System], split: Split
+) -> None:
+    """Foretold from the first event on, everyone's first list is the popular one and nobody's own."""
+    whole = Split(**{**vars(split), "begin": split.first})
+    popular = popularity(split.train, split.vocabulary.n_items)
+    lists = next_event_lists(systems[name], whole, N, popularity=popular)
+    first = np.cumsum(whole.end - whole.first) - (whole.end - whole.first)
+    expected, _ = top_n(impersonal(systems[name], popular)[None, :], N)
+    assert lists.rows[first].tolist() == expected.tolist() * len(first)
+    assert not lists.personal[first].any()
+    if name not in EVERYONES:
+        assert expected[0].tolist() == popular_list(popular, N).tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_makes_the_same_lists(name: str, systems: dict[str, System], split: Split) -> None:
+    """Learnt again from the same events with the same seed, a system gives every list again."""
+    popular = popularity(split.train, split.vocabulary.n_items)
+    learning = Learning(split.train, split.vocabulary, RULE, popular, epochs=6, units=16)
+    again = LINEUP[name].learn(learning, lambda _: None)
+    np.testing.assert_array_equal(_lists(again, split), _lists(systems[name], split))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

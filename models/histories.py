@@ -1,0 +1,38 @@
+"""The newest events of many users, as far as followers that need no more than those keep them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.events import EventLog
+from models.ranking import UNKNOWN_ROW, Rows
+
+Positions = NDArray[np.int64]
+NOWHERE = -1
+
+
+@dataclass(eq=False)
+class NewestEvents:
+    """The positions (B, R) in a log of each user's last R events, newest first, -1 where there are fewer."""
+
+    log: EventLog
+    positions: Positions
+
+    @classmethod
+    def of(cls, log: EventLog, first: Positions, end: Positions, depth: int) -> Self:
+        """The last ``depth`` of the events ``first[b] .. end[b] - 1`` of each user."""
+        positions = end[:, None] - 1 - np.arange(depth)
+        return cls(log, np.where(positions >= first[:, None], positions, NOWHERE))
+
+    def advance(self, positions: Positions) -> None:
+        """Put one more event in front for each of the first ``len(positions)`` users."""
+        moved = self.positions[: len(positions)]
+        moved[:, 1:] = moved[:, :-1].copy()
+        moved[:, 0] = positions
+
+    def items(self, count: int) -> Rows:
+        """(count, R) the items of the first users' events, 0 where there is no event."""
+        positions = self.positions[:count]
+        return np.where(positions == NOWHERE, UNKNOWN_ROW, self.log.item[positions])
