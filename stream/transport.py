@@ -17,6 +17,7 @@ Written against faust-streaming 0.15.3 and aiokafka 0.14.0; the members with an 
 are used here are theirs.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from stream.app import StreamApp
 
 MERGE_POLL_S = 0.02
+LAG_LIMIT_S = 10.0
 FIRST_LIMIT = 500
 
 
@@ -48,6 +50,15 @@ class SourceBatch:
     records: Sequence[Sourced]
     generation: int
     positions: Mapping[TP, int] = field(default_factory=dict)
+
+
+def lag(end: int, *, first: int, committed: int | None) -> int:
+    """Return how many records of a partition still stand in it and are not committed.
+
+    ``end`` is the offset after the last record, ``first`` that of the oldest one that is kept; what
+    nobody ever committed begins there, and so does what was deleted before it was read.
+    """
+    return max(0, end - max(first, committed or 0))
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -104,6 +115,22 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     def _assignment(consumer: aiokafka.AIOKafkaConsumer) -> object:
         subscription = consumer._subscription.subscription
         return None if subscription is None else subscription.assignment
+
+    async def lags(self, *partitions: TP) -> Mapping[TP, int]:
+        """Ask the broker for the lag of each partition. Raises TimeoutError where it does not answer."""
+        lags: Mapping[TP, int] = await self.call_thread(self._lags, partitions)
+        return lags
+
+    async def _lags(self, partitions: Sequence[TP]) -> Mapping[TP, int]:
+        consumer = self._ensure_consumer()
+        async with asyncio.timeout(LAG_LIMIT_S):
+            committed = await consumer._coordinator.fetch_committed_offsets(partitions)
+            firsts = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
+        return {
+            tp: lag(ends[tp], first=firsts[tp], committed=committed[tp].offset if tp in committed else None)
+            for tp in partitions
+        }
 
     def read_to_end(self, tp: TP) -> bool:
         """Whether the broker had nothing more of a partition when it was last asked."""
@@ -252,9 +279,9 @@ class BatchConsumer(driver.Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: offsets missing from a topic need no bookkeeping when whole batches are committed."""
 
-    def committed(self, tp: TP) -> int:
-        """Return the committed offset of a partition; 0 where nothing was committed yet."""
-        return self._committed_offset[tp] or 0
+    async def lags(self, *partitions: TP) -> Mapping[TP, int]:
+        """Ask the broker for the lag of each partition. Raises TimeoutError where it does not answer."""
+        return await cast(BatchConsumerThread, self._thread).lags(*partitions)
 
     # Rebalances.
 

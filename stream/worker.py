@@ -205,25 +205,27 @@ class Worker:
                 log.warning("the broker answers again" if reachable else "the broker does not answer")
 
     async def _measure_lag(self) -> None:
-        """Set the lag from end offsets against committed ones, true also while the agent is stalled."""
+        """Set the lag as the broker knows it, so that it is true also while the agent is stalled."""
         shown: set[TP] = set()
         while True:
             await asyncio.sleep(LAG_INTERVAL_S)
-            if not self.app.partitions_assigned():
-                continue
-            consumer = self.app.batch_consumer
-            sources = [tp for tp in consumer.assignment() if tp.topic in self.app.sources]
+            sources = self._assigned_sources()
             try:
-                ends = await consumer.highwaters(*sources)
-            except KafkaError as error:
+                lags = await self.app.batch_consumer.lags(*sources) if sources else {}
+            except (KafkaError, TimeoutError) as error:
                 log.warning("the lag cannot be measured", extra={"error": repr(error)})
                 continue
-            for tp in shown - set(sources):
+            for tp in shown - lags.keys():
                 self.telemetry.consumer_lag.remove(tp.topic, str(tp.partition))
-            shown = set(sources)
-            for tp in sources:
-                lag = (ends.get(tp) or 0) - consumer.committed(tp)
-                self.telemetry.consumer_lag.labels(tp.topic, str(tp.partition)).set(max(0, lag))
+            shown = set(lags)
+            for tp, waiting in lags.items():
+                self.telemetry.consumer_lag.labels(tp.topic, str(tp.partition)).set(waiting)
+
+    def _assigned_sources(self) -> list[TP]:
+        """Return the source partitions that this worker has now."""
+        if not self.app.partitions_assigned():
+            return []
+        return [tp for tp in self.app.batch_consumer.assignment() if tp.topic in self.app.sources]
 
     # HTTP.
 
