@@ -23,6 +23,7 @@ MAX_FETCH_BYTES = 2 * 1024 * 1024
 #: Batches that wait between the consumer and the agent; each is large.
 QUEUED_BATCHES = 2
 FETCH_WAIT_MS = 250
+HEARTBEAT_S = 3.0
 
 Drain = Callable[[], Awaitable[bool]]
 Failed = Callable[[BaseException], Awaitable[None]]
@@ -67,8 +68,9 @@ class StreamApp(faust.App):
             broker_commit_interval=1.0,
             broker_commit_livelock_soft_timeout=3600.0,
             stream_processing_timeout=3600.0,
-            broker_session_timeout=20.0,
-            broker_heartbeat_interval=3.0,
+            consumer_group_instance_id=settings.group_instance_id or None,
+            broker_session_timeout=float(settings.session_timeout_s),
+            broker_heartbeat_interval=min(HEARTBEAT_S, settings.session_timeout_s / 3),
             broker_rebalance_timeout=60.0,
             consumer_max_fetch_size=MAX_FETCH_BYTES,
             producer_max_batch_size=MAX_BATCH_BYTES,

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     group_id: Annotated[str, Field(pattern=_NAME)] = Field(
         "freshet", description="consumer group of the workers; also begins the changelog's name"
     )
+    group_instance_id: Annotated[str, Field(pattern=_PREFIX)] = Field(
+        "", description="a worker's own lasting name, to come back without a rebalance; empty: none"
+    )
+    session_timeout_s: Annotated[int, Field(ge=6, le=1_800)] = Field(
+        20, description="how long the group waits for a silent worker before it shares its partitions out"
+    )
     topic_prefix: Annotated[str, Field(pattern=_PREFIX)] = Field(
         "", description="put before every topic name but the changelog's"
     )
