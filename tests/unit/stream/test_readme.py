@@ -1,4 +1,4 @@
-"""The README and the design: what they print is what there is."""
+"""The README, the design and the runbook: what they print is what there is."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ from stream.telemetry import Telemetry
 from tests.support.kafka_broker import PROJECT
 
 README = PROJECT / "README.md"
-PAGES = (README, PROJECT / "docs" / "design.md")
+PAGES = (README, PROJECT / "docs" / "design.md", PROJECT / "ops" / "runbook.md")
 FENCED = re.compile(r"^```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 SHELL_WORDS = {"|", "&", "&&", ";", ">", "2>"}
