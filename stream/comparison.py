@@ -21,6 +21,7 @@ from models.splits import Candidates, Split, split_as_given, split_by_time, spli
 from models.summary import Run
 from models.systems import System
 from models.training import Epoch
+from stream.peers.lineup import PEERS
 
 
 class Watch(Protocol):
@@ -74,8 +75,8 @@ class Plan:
 
 
 def entry(system: str) -> Entry:
-    """The line-up's entry of a system."""
-    return LINEUP[system]
+    """How a system, ours or a peer, is learnt."""
+    return LINEUP[system] if system in LINEUP else PEERS[system]
 
 
 def make_splits(frames: Sequence[pl.DataFrame], cut: Cut) -> list[Split]:

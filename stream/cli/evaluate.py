@@ -38,6 +38,9 @@ SYSTEMS = (
 )
 """The names of `models.lineup`, whose import takes seconds that `--help` need not wait for."""
 
+PEERS = ("implicit-cosine", "implicit-bm25", "rectools-sasrec")
+"""The names of `stream.peers.lineup`, likewise."""
+
 CHARTS = (".svg", ".png")
 """The kinds of chart there are, by the endings of their names."""
 
@@ -63,7 +66,13 @@ TrainShare = Annotated[
     float, typer.Option("--train-share", help="Share of FILE's events before the cut in time.")
 ]
 Systems = Annotated[
-    str, typer.Option("--systems", metavar="NAME,...", help=f"What to compare: {', '.join(SYSTEMS)}; or all.")
+    str,
+    typer.Option(
+        "--systems",
+        metavar="NAME,...",
+        help=f"What to compare: {', '.join(SYSTEMS)}, or all of these; and, where they are installed, "
+        f"{', '.join(PEERS)}, or all of these as peers.",
+    ),
 ]
 Cutoffs = Annotated[
     list[int] | None,
@@ -155,6 +164,7 @@ def evaluate(
     drawn = seed_numbers(seeds)
     mapping = parse_columns(columns)
     settings = load_settings(assignments)
+    names, absent = _there(names)
 
     from models.splits import Candidates
     from stream import comparison, results
@@ -196,7 +206,7 @@ def evaluate(
     if markdown is not None:
         beside = None if chart is None else Path(os.path.relpath(chart, markdown.parent))
         pages.write(markdown, pages.page(command_line(), conditions, tables, beside))
-    console.write_report(report, results.report(files, splits, plan, cut, runs))
+    console.write_report(report, results.report(files, splits, plan, cut, runs) | {"absent": absent})
 
 
 def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
@@ -228,14 +238,33 @@ def seed_numbers(text: str) -> tuple[int, ...]:
 
 
 def system_names(text: str) -> tuple[str, ...]:
-    """Read ``--systems``, where "all" is every one; raises ``UsageError`` naming one that there is not."""
-    if text.strip() == "all":
-        return SYSTEMS
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    """Read ``--systems``, where "all" is each of ours and "peers" each of the others'.
+
+    Raises ``UsageError`` naming one that there is not.
+    """
+    many = {"all": SYSTEMS, "peers": PEERS}
+    words = [word.strip() for word in text.split(",")]
+    names = tuple(dict.fromkeys(name for word in words for name in many.get(word, (word,))))
     for name in names:
-        if name not in SYSTEMS:
-            raise UsageError(f"--systems names {name!r}; the systems are {', '.join(SYSTEMS)}, or all")
+        if name not in (*SYSTEMS, *PEERS):
+            raise UsageError(
+                f"--systems names {name!r}; the systems are {', '.join((*SYSTEMS, *PEERS))}, all and peers"
+            )
     return names
+
+
+def _there(names: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return which systems can be run here, and why the others cannot."""
+    from stream.peers.lineup import absence
+
+    reasons = {name: absence(name) for name in names if name in PEERS}
+    absent = {name: reason for name, reason in reasons.items() if reason is not None}
+    for name, reason in absent.items():
+        console.line(f"left out: {name}: {reason}")
+    there = tuple(name for name in names if name not in absent)
+    if not there:
+        raise UsageError("--systems names only what is not installed here; see docs/results.md")
+    return there, absent
 
 
 def _files(file: Path | None, train: Path | None, test: Path | None) -> list[Path]:

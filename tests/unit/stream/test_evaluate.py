@@ -2,14 +2,17 @@
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from models.lineup import LINEUP
-from stream.cli.evaluate import SYSTEMS, system_names
+from stream.cli.evaluate import PEERS, SYSTEMS, system_names
 from stream.cli.main import run
 from stream.errors import UsageError
+from stream.peers import lineup
 
 HEADER = "shopper,product,group,second\n"
 COLUMNS = "user_id=shopper,item_id=product,category_id=group,timestamp=second"
@@ -182,11 +185,13 @@ def test_nothing_to_foretell_is_one_line_and_status_1(
 def test_names_are_those_of_the_lineup() -> None:
     """What the command offers is what there is, in the order of the tables."""
     assert tuple(LINEUP) == SYSTEMS
+    assert tuple(lineup.PEERS) == tuple(lineup.NEEDED) == PEERS
 
 
 def test_every_system_can_be_named() -> None:
     """Names come back in order, each once; another is refused."""
     assert system_names(" gru, rnn,gru ") == ("gru", "rnn")
+    assert system_names("peers,gru") == (*PEERS, "gru")
     assert system_names("all") == system_names(",".join(SYSTEMS)) == SYSTEMS
     with pytest.raises(UsageError):
         system_names("")
@@ -202,3 +207,34 @@ def test_page_and_chart_are_written(train: Path, test: Path, tmp_path: Path) -> 
     assert "](charts/figure.svg)" in text
     assert "| item-cf | item | 20 |" in text
     assert "<svg" in chart.read_text(encoding="utf-8")
+
+
+def test_peer_that_is_not_installed_is_named_with_the_reason(
+    train: Path,
+    test: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The others are measured; alone it is wrong use."""
+    monkeypatch.setitem(sys.modules, "implicit", None)  # as if it were not there
+    report = tmp_path / "report.json"
+    options = ["--columns", COLUMNS, "--train", str(train), "--test", str(test), "--report", str(report)]
+    assert run(["evaluate", *options, "--systems", "popularity,implicit-bm25"]) == 0
+    assert "left out: implicit-bm25: implicit cannot be imported" in capsys.readouterr().out
+    figures = json.loads(report.read_text(encoding="utf-8"))
+    assert [one["system"] for one in figures["systems"]] == ["popularity"]
+    assert list(figures["absent"]) == ["implicit-bm25"]
+    assert run(["evaluate", *options, "--systems", "implicit-bm25"]) == 2
+    assert "not installed" in capsys.readouterr().err
+
+
+def test_help_imports_neither_torch_nor_polars() -> None:
+    """Help comes at once."""
+    code = (
+        "import sys; from stream.cli.main import run; run(['evaluate', '--help']); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'polars', 'matplotlib')))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    )

@@ -1,0 +1,1 @@
+"""Other projects' recommenders in the same evaluation; imported when asked for, where installed."""
