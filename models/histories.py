@@ -36,3 +36,8 @@ class NewestEvents:
         """(count, R) the items of the first users' events, 0 where there is no event."""
         positions = self.positions[:count]
         return np.where(positions == NOWHERE, UNKNOWN_ROW, self.log.item[positions])
+
+    def times_ms(self, count: int) -> Positions:
+        """(count, R) the times of the first users' events, 0 where there is no event."""
+        positions = self.positions[:count]
+        return np.where(positions == NOWHERE, 0, self.log.time_ms[positions])

@@ -64,13 +64,31 @@ ITEM_CF_SPACE: Final[Space] = {
 }
 
 
+WINDOWED_ITEM_CF_SPACE: Final[Space] = {**ITEM_CF_SPACE, "window_ms": Range(60_000, 86_400_000, log=True)}
+
+# Chosen among 1, 3, 10, 30, 60 and 1,440 minutes on the newest tenth of the training events.
+# R@20/MRR@20 without a window and with this one: Taobao .045/.012 and .118/.042, Online Retail
+# .350/.083 and .359/.083, rsc15_100k .654/.353 and .662/.354.
+WINDOW_MS = 3 * 60_000
+
+
 def fit_item_cf(learning: Learning, _: Progress) -> ItemSystem:
     """Count the neighbours of every item."""
-    config = learning.configured(ItemCfConfig())
+    return _fit(learning, ItemCfConfig(), "item-cf")
+
+
+def fit_windowed_item_cf(learning: Learning, _: Progress) -> ItemSystem:
+    """Count only the neighbours that users had within the window of equation 4, three minutes to each side."""
+    return _fit(learning, ItemCfConfig(window_ms=WINDOW_MS), "item-cf-windowed")
+
+
+def _fit(learning: Learning, default: ItemCfConfig, name: str) -> ItemSystem:
+    """Count the neighbours of every item."""
+    config = learning.configured(default)
     neighbours = ItemNeighbours.fit(
         learning.train,
         n_items=learning.vocabulary.n_items,
         k=config.neighbours,
         window_ms=config.window_ms,
     )
-    return ItemSystem(neighbours, config.recent, config.decay)
+    return ItemSystem(neighbours, config.recent, config.decay, name)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from models.item_cf import ITEM_CF_SPACE, fit_item_cf
+from models.item_cf import ITEM_CF_SPACE, WINDOWED_ITEM_CF_SPACE, fit_item_cf, fit_windowed_item_cf
 from models.learning import Learning, Progress
 from models.recurrent import RECURRENT_SPACE, fit_gru, fit_lstm, fit_rnn
+from models.sequential import TRANSITIONS_SPACE, fit_transitions
 from models.space import Space
 from models.systems import RECENT_POPULARITY_SPACE, System, fit_popularity, fit_recent_popularity
 from models.user_cf import USER_CF_SPACE, fit_user_cf_adjusted, fit_user_cf_cosine, fit_user_cf_pearson
@@ -30,9 +31,11 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
         "popularity": Entry(fit_popularity),
         "recent-popularity": Entry(fit_recent_popularity, space=RECENT_POPULARITY_SPACE),
         "item-cf": Entry(fit_item_cf, space=ITEM_CF_SPACE),
+        "item-cf-windowed": Entry(fit_windowed_item_cf, space=WINDOWED_ITEM_CF_SPACE),
         "user-cf-cosine": Entry(fit_user_cf_cosine, space=USER_CF_SPACE),
         "user-cf-pearson": Entry(fit_user_cf_pearson, space=USER_CF_SPACE),
         "user-cf-adjusted-cosine": Entry(fit_user_cf_adjusted, space=USER_CF_SPACE),
+        "transitions": Entry(fit_transitions, space=TRANSITIONS_SPACE),
         "gru": Entry(fit_gru, drawn=True, space=RECURRENT_SPACE),
         "lstm": Entry(fit_lstm, drawn=True, space=RECURRENT_SPACE),
         "rnn": Entry(fit_rnn, drawn=True, space=RECURRENT_SPACE),

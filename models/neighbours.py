@@ -17,7 +17,7 @@ from models.ranking import UNKNOWN_ROW, Rows, Scores
 from models.similarity import Matrix, similarities
 
 NEIGHBOURS = 200
-RECENT = 10  # items of a history that speak for the user
+RECENT = 30  # items of a history that speak for the user
 DECAY = 0.5  # an item weighs this much of the one that came after it
 
 _LONG_LINE = 1024  # an item with more neighbours than that is partitioned alone, others together
@@ -63,7 +63,8 @@ class ItemNeighbours:
         from the usual sum over all of a user's items alike: what was looked at last says most about
         what comes next. The defaults were chosen on the newest tenth of the training sessions of
         rsc15_100k, fitted on the others: R@20 .653 and MRR@20 .352, beside .647 and .314 for the
-        last ten alike.
+        last ten alike. More than ten change no figure there, but reach past the unknown items at the end
+        of a history, on Taobao's training events for 7 % of the lists.
         """
         return self.scores_of_recent(last_items(histories, recent), decay=decay)
 
