@@ -78,7 +78,7 @@ def fit_item_cf(learning: Learning, _: Progress) -> ItemSystem:
 
 
 def fit_windowed_item_cf(learning: Learning, _: Progress) -> ItemSystem:
-    """Count only the neighbours that users had within the window of equation 4, three minutes to each side."""
+    """Count only the neighbours within the window of equation 4, three minutes to each side."""
     return _fit(learning, ItemCfConfig(window_ms=WINDOW_MS), "item-cf-windowed")
 
 
