@@ -66,7 +66,7 @@ kafka:
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[dev,bench]'
+	.venv-lock/bin/python -m pip install --quiet '.[dev,bench,tune]'
 	.venv-lock/bin/python -m pip list --format=freeze --exclude freshet --exclude pip \
 	  | sed 's/+[a-z0-9.]*$$//' | grep --invert-match --extended-regexp '^(nvidia-|cuda-|triton)' > requirements.lock
 	rm -rf .venv-lock

@@ -47,6 +47,10 @@ class Learning:
         """A config with the settings, then the choices made and the seed, as far as it has such fields."""
         choices = ("neighbours", "window_ms", "epochs", "units", "seed")
         made = {name: getattr(self, name) for name in choices if getattr(self, name) is not None}
-        names = {field.name for field in fields(default)}
-        told = {**self.settings, **made}
-        return replace(default, **{name: value for name, value in told.items() if name in names})
+        return with_settings(default, {**self.settings, **made})
+
+
+def with_settings(default: Config, settings: Mapping[str, Setting]) -> Config:
+    """A config with the settings that it has fields for; the others are for other configs."""
+    names = {field.name for field in fields(default)}
+    return replace(default, **{name: value for name, value in settings.items() if name in names})

@@ -145,6 +145,37 @@ def split_by_time(
     )
 
 
+def training_part(
+    frame: pl.DataFrame, *, train_share: float, cleaning: CleaningRule | None = None
+) -> pl.DataFrame:
+    """The events that `split_by_time` learns from, without suspicious users: all that tuning may look at."""
+    clean, _ = _cleaned(frame, cleaning)
+    (cut_ms,) = _cuts(clean, [train_share])
+    return clean.filter(pl.col("timestamp") < cut_ms)
+
+
+def split_newest_sequences(
+    frame: pl.DataFrame,
+    *,
+    share: float,
+    known_items_only: bool = False,
+    cleaning: CleaningRule | None = None,
+) -> Split:
+    """Hold the newest sequences of a training file back, as its test file's would be: `split_as_given`.
+
+    Those are held back that begin in the last ``share`` of the events; what the others did after that
+    time is in neither part.
+    """
+    clean, suspicious = _cleaned(frame, cleaning)
+    (cut_ms,) = _cuts(clean, [1 - share])
+    begin_ms = pl.col("timestamp").min().over("user_id")
+    past = clean.filter(pl.col("timestamp") < cut_ms)
+    split = split_as_given(past, clean.filter(begin_ms >= cut_ms), known_items_only=known_items_only)
+    return replace(
+        split, words=f"sequences that begin in the last {share:.0%} of the events", suspicious=suspicious
+    )
+
+
 def split_into_windows(
     frame: pl.DataFrame,
     *,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
@@ -22,6 +23,7 @@ from models.summary import Run
 from models.systems import System
 from models.training import Epoch
 from stream.peers.lineup import PEERS
+from stream.tuned import read_settings
 
 
 class Watch(Protocol):
@@ -77,6 +79,12 @@ class Plan:
 def entry(system: str) -> Entry:
     """How a system, ours or a peer, is learnt."""
     return LINEUP[system] if system in LINEUP else PEERS[system]
+
+
+def tuned_settings(path: Path) -> dict[str, dict[str, Setting]]:
+    """Read the settings that `freshet tune` wrote."""
+    every = {**LINEUP, **PEERS}
+    return read_settings(path, {name: one.space for name, one in every.items()})
 
 
 def make_splits(frames: Sequence[pl.DataFrame], cut: Cut) -> list[Split]:

@@ -118,6 +118,10 @@ Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs
 Units = Annotated[int | None, typer.Option("--units", min=1, help="Units of a network.")]
 
 
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--settings", metavar="FILE", help="Settings of the systems, as `freshet tune` wrote them."),
+]
 Markdown = Annotated[
     Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables there as Markdown.")
 ]
@@ -145,6 +149,7 @@ def evaluate(
     window_s: WindowS = None,
     epochs: Epochs = None,
     units: Units = None,
+    settings_file: SettingsFile = None,
     columns: Columns = None,
     time_unit: TimeUnitOption = None,
     assignments: Assignments = None,
@@ -190,6 +195,7 @@ def evaluate(
         window_ms=None if window_s is None else window_s * 1000,
         epochs=epochs,
         units=units,
+        settings={} if settings_file is None else comparison.tuned_settings(settings_file),
     )
     frames = [load_events(path, columns=mapping, time_unit=time_unit) for path in files]
     splits = comparison.make_splits(frames, cut)

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "train": "Trains on a file or on the topics, writes and announces an artifact.",
     "retrain": "The periodic job; --once for a scheduler.",
     "evaluate": "Quality figures over a file, side by side.",
+    "tune": "The best settings of a system, found on training events.",
     "replay": "A file's events to Kafka, at a chosen multiple of their own pace.",
     "topics": "Makes or checks the topics.",
     "recommend": "A user's list as it stands.",

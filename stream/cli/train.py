@@ -50,8 +50,14 @@ Cell = Annotated[Literal["rnn", "lstm", "gru"], typer.Option("--cell", help="The
 Units = Annotated[int | None, typer.Option("--units", min=1, help="Units of the hidden state.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="At most this many epochs.")]
 Loss = Annotated[
-    Literal["auto", "full", "sampled", "bpr_max"],
-    typer.Option("--loss", help="Loss; auto: by the size of the catalogue."),
+    Literal["auto", "full", "sampled", "bpr_max"] | None,
+    typer.Option("--loss", help="Loss; auto: by the size of the catalogue [auto]."),
+]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings", metavar="FILE", help="Settings of the cell, as `freshet tune` wrote them; options win."
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Processor threads; not set: one for each core.")
@@ -69,7 +75,8 @@ def train(
     cell: Cell = "gru",
     units: Units = None,
     epochs: Epochs = None,
-    loss: Loss = "auto",
+    loss: Loss = None,
+    settings_file: SettingsFile = None,
     seed: Seed = 1,
     threads: Threads = None,
     announce: Announce = True,
@@ -88,9 +95,12 @@ def train(
     written.
     """
     # torch and polars take seconds to load, which `freshet train --help` need not wait for.
+    from models.learning import with_settings
     from models.networks import NetworkConfig
     from models.training import TrainingConfig
+    from stream.comparison import tuned_settings
 
+    tuned = {} if settings_file is None else tuned_settings(settings_file).get(cell, {})
     settings = load_settings(
         assignments,
         brokers=brokers,
@@ -102,8 +112,8 @@ def train(
     run_training(
         settings,
         source,
-        network=NetworkConfig(cell=cell, **given(units=units)),
-        training=TrainingConfig(seed=seed, loss=loss, **given(epochs=epochs)),
+        network=with_settings(NetworkConfig(cell=cell), tuned | given(units=units)),
+        training=with_settings(TrainingConfig(seed=seed), tuned | given(epochs=epochs, loss=loss)),
         threads=threads,
         announced=announce,
         report=report,
@@ -170,7 +180,7 @@ def _source(
     return Source(file, items, mapping, time_unit)
 
 
-def given(**options: int | None) -> dict[str, Any]:
+def given(**options: int | str | None) -> dict[str, Any]:
     """Return the options that were given; the others keep the defaults of their config."""
     return {name: value for name, value in options.items() if value is not None}
 
