@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -86,6 +86,9 @@ class KafkaBroker:
     broker again. ``close`` ends it for good; so does leaving the ``with`` block or the interpreter.
     """
 
+    #: How the storage is formatted where the properties name no voters.
+    format_options: ClassVar[tuple[str, ...]] = ("--standalone",)
+
     def __init__(self, home: Path, directory: Path) -> None:
         """Format the storage under ``directory``; nothing runs until ``start``."""
         self.home = home
@@ -99,7 +102,8 @@ class KafkaBroker:
         self._write_properties(free_port())
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.java(
-            "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(self._properties)
+            "kafka.tools.StorageTool",
+            *("format", *self.format_options, "-t", cluster, "-c", str(self._properties)),
         )
 
     def __enter__(self) -> Self:

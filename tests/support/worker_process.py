@@ -45,6 +45,17 @@ class Metrics(dict[tuple[str, frozenset[tuple[str, str]]], float]):
         return sum(value for (one, has), value in self.items() if one == name and wanted <= has)
 
 
+def read_metrics(text: str) -> Metrics:
+    """Read what `/metrics` answered."""
+    return Metrics(
+        {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+    )
+
+
 def eventually(look: Callable[[], T], what: str, *, within_s: float = EVENTUALLY_S) -> T:
     """Return what ``look`` gives as soon as it is true; after ``within_s`` the test fails.
 
@@ -135,14 +146,7 @@ class WorkerProcess:
 
     def metrics(self) -> Metrics:
         """Return what `/metrics` says now."""
-        text = self.get("/metrics").body.decode()
-        return Metrics(
-            {
-                (sample.name, frozenset(sample.labels.items())): sample.value
-                for family in text_string_to_metric_families(text)
-                for sample in family.samples
-            }
-        )
+        return read_metrics(self.get("/metrics").body.decode())
 
     def events(self, **labels: str) -> int:
         """Return how many events it has counted, of some outcome or behaviour or in all."""
