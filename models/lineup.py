@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from models.context import TEMPORAL_SPACE, fit_temporal
 from models.item_cf import ITEM_CF_SPACE, WINDOWED_ITEM_CF_SPACE, fit_item_cf, fit_windowed_item_cf
 from models.learning import Learning, Progress
 from models.recurrent import RECURRENT_SPACE, fit_gru, fit_lstm, fit_rnn
@@ -36,6 +37,7 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
         "user-cf-pearson": Entry(fit_user_cf_pearson, space=USER_CF_SPACE),
         "user-cf-adjusted-cosine": Entry(fit_user_cf_adjusted, space=USER_CF_SPACE),
         "transitions": Entry(fit_transitions, space=TRANSITIONS_SPACE),
+        "temporal": Entry(fit_temporal, space=TEMPORAL_SPACE),
         "gru": Entry(fit_gru, drawn=True, space=RECURRENT_SPACE),
         "lstm": Entry(fit_lstm, drawn=True, space=RECURRENT_SPACE),
         "rnn": Entry(fit_rnn, drawn=True, space=RECURRENT_SPACE),

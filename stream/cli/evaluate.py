@@ -34,6 +34,7 @@ SYSTEMS = (
     "user-cf-pearson",
     "user-cf-adjusted-cosine",
     "transitions",
+    "temporal",
     "gru",
     "lstm",
     "rnn",
