@@ -41,10 +41,12 @@ def resampled(
     """Each figure (R,) over ``resamples`` draws of as many users with replacement.
 
     Equal numbers of users, resamples and seeds make the same draws. A draw in which nothing was there to
-    be measured is NaN.
+    be measured is NaN, and so is every one of a single user.
     """
     if not ratios:
         return {}
+    if len(next(iter(ratios.values())).above) < 2:  # one user drawn again and again would look certain
+        return {key: np.full(resamples, np.nan) for key in ratios}
     sides = [side for ratio in ratios.values() for side in (ratio.above, ratio.below)]
     columns = np.stack(sides, axis=1)  # (U, 2F)
     n_users = len(columns)

@@ -300,7 +300,11 @@ def _is_of(past: pl.DataFrame) -> pl.Expr:
 
 
 def _cleaned(frame: pl.DataFrame, rule: CleaningRule | None) -> tuple[pl.DataFrame, int]:
-    """The frame without its suspicious users, and how many they were."""
+    """The frame without its suspicious users, in order of time, and how many they were.
+
+    Events of equal times stay in the order of the file.
+    """
+    frame = frame.sort("timestamp", maintain_order=True)
     if rule is None or frame.is_empty():
         return frame, 0
     codes = frame.select(pl.col("user_id").rank("dense").cast(pl.Int64) - 1)["user_id"]

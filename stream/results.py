@@ -97,7 +97,8 @@ def _sureness(runs: Sequence[Run], plan: Plan) -> Table:
                     rows.append((*row, NOTHING, NOTHING, NOTHING))
                     continue
                 low, high = one.interval
-                rows.append((*row, one.reference, f"{one.difference:+.4f}", f"{low:+.4f} .. {high:+.4f}"))
+                interval = f"{low:+.4f} .. {high:+.4f}" if math.isfinite(low) else NOTHING
+                rows.append((*row, one.reference, f"{one.difference:+.4f}", interval))
     columns = (
         "figure",
         "level",

@@ -60,3 +60,8 @@ def test_nothing_measured_has_no_interval() -> None:
     interval = interval_of(drawn)
     assert np.isnan(interval).all()
     assert not interval.excludes_zero
+
+
+def test_one_user_says_nothing_of_others() -> None:
+    """There is no interval, where drawing the one user again and again would give one without width."""
+    assert np.isnan(resampled({"x": _ratio(np.ones(1), each=9)})["x"]).all()
