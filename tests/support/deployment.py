@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 from aiokafka.partitioner import murmur2
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from stream.messages import RecommendationList, decode_list
 from stream.settings import Settings, variable
@@ -237,7 +237,13 @@ class Deployment:
             for worker in workers:
                 if not worker.running:
                     raise RuntimeError(f"{worker.name} ended with {worker.status}:\n{worker.errors()}")
-            return self.backlog() == 0
+            try:
+                return self.backlog() == 0
+            except KafkaException as error:
+                # A broker that has just come back looks for the group's coordinator.
+                if error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_COORDINATOR:
+                    return False
+                raise
 
         eventually(served, "everything is committed", within_s=within_s)
 
