@@ -10,7 +10,6 @@ times are whole hours), and then equal times say nothing about speed.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,18 +49,14 @@ class CleaningRule:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
 
 
-class Activity(NamedTuple):
-    """What the rule remembers of a user: one day's counts, the current burst, the suspicion."""
+Activity = tuple[int, int, int, int, int, int]
+"""What the rule remembers of a user: a day since the epoch and its clicks and purchases; when the
+current burst began in milliseconds, and its clicks; until when the user is suspect (0: never was)."""
 
-    day: int = 0  # days since the epoch
-    clicks: int = 0  # of that day
-    purchases: int = 0  # of that day
-    burst_start_ms: int = 0
-    burst_clicks: int = 0
-    suspect_until_ms: int = 0  # 0: never suspected
+NEW: Activity = (0, 0, 0, 0, 0, 0)
 
-
-NEW = Activity()
+_CLICK = int(Behavior.CLICK)
+_PURCHASE = int(Behavior.PURCHASE)
 
 
 def observe(activity: Activity, behavior: int, *, time_ms: int, rule: CleaningRule) -> tuple[Activity, bool]:
@@ -73,9 +68,7 @@ def observe(activity: Activity, behavior: int, *, time_ms: int, rule: CleaningRu
     day, clicks, purchases, burst_start_ms, burst_clicks, suspect_until_ms = activity
     if time_ms >= (day + 1) * DAY_MS:
         day, clicks, purchases = time_ms // DAY_MS, 0, 0
-    if behavior == Behavior.PURCHASE:
-        purchases += 1
-    elif behavior == Behavior.CLICK:
+    if behavior == _CLICK:
         clicks += 1
         if time_ms % MINUTE_MS:
             if time_ms - burst_start_ms > rule.burst_ms:
@@ -83,7 +76,9 @@ def observe(activity: Activity, behavior: int, *, time_ms: int, rule: CleaningRu
             burst_clicks += 1
         if _robot(clicks, purchases, rule) or 0 < rule.max_burst_clicks < burst_clicks:
             suspect_until_ms = max(suspect_until_ms, time_ms + rule.quarantine_ms + 1)
-    after = Activity(day, clicks, purchases, burst_start_ms, burst_clicks, suspect_until_ms)
+    elif behavior == _PURCHASE:
+        purchases += 1
+    after = (day, clicks, purchases, burst_start_ms, burst_clicks, suspect_until_ms)
     return after, time_ms < suspect_until_ms
 
 

@@ -49,6 +49,11 @@ class Window(NamedTuple):
 FIRST = Window(0, 0)
 
 
+def goes_on(events: int, age_ms: int, rule: SegmentRule) -> bool:
+    """Whether a segment of ``events`` events takes one that is ``age_ms`` later than its first."""
+    return events < rule.max_events and age_ms <= 2 * rule.span_ms
+
+
 def extend(times_ms: Sequence[int], last: int, window: Window, rule: SegmentRule) -> Window:
     """Take the event at position ``last`` into the segment; positions before it are in place.
 
@@ -58,7 +63,7 @@ def extend(times_ms: Sequence[int], last: int, window: Window, rule: SegmentRule
     """
     start = window.start
     now_ms = times_ms[last]
-    if last - start < rule.max_events and now_ms - times_ms[start] <= 2 * rule.span_ms:
+    if goes_on(last - start, now_ms - times_ms[start], rule):
         return window
     fewest = max(last + 1 - rule.max_events // 2, start)
     return Window(bisect_left(times_ms, now_ms - rule.span_ms, fewest, last), last)

@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from stream.placement import Entry
 from stream.serving import Serving
 from stream.state import UserState
 
@@ -48,19 +49,11 @@ class Line:
         self.results: list[Floats] = []
 
 
-def step(state: UserState, serving: Serving) -> Step:
-    """Return the operation that takes in the newest event of the segment."""
-    item = serving.item_row(state.items[-1])
-    last = len(state.items) - 1
-    key = int.from_bytes(state.categories[-4:], "little")
-    gap_ms = state.times[last] - state.times[last - 1] if last > state.start else 0
-    return Step(
-        item,
-        serving.category_row(item, key),
-        state.behaviors[-1],
-        gap_ms,
-        state.base_ms + state.times[last],
-    )
+def step(entry: Entry, gap_ms: int, serving: Serving) -> Step:
+    """Return the operation that takes in an event, ``gap_ms`` after the one before it in its segment."""
+    item = serving.item_row(entry.item_id)
+    category = serving.category_row(item, entry.category_key)
+    return Step(item, category, entry.behavior, gap_ms, entry.time_ms)
 
 
 def replay(state: UserState, serving: Serving) -> Replay:

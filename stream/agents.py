@@ -16,7 +16,8 @@ from stream.dispatch import Dispatch, now_ms
 from stream.effects import Effects, Refused
 from stream.errors import Rejected
 from stream.lists import Lists
-from stream.outbox import Outbox, Record
+from stream.merge import Sourced
+from stream.outbox import Outbox, records
 from stream.pipeline import Pipeline
 from stream.rules import Rules
 from stream.serving import Serving
@@ -101,26 +102,25 @@ class Recommending:
     async def _handle(self, event: Any, batch: SourceBatch) -> None:
         """Process a batch and start its delivery."""
         number = batch.partition
-        records = batch.records
         began = time.perf_counter()
-        effects = self._processed(number, records)
+        effects = self._processed(number, batch.records)
         self._store(number, effects)
-        self._adapt(len(records), time.perf_counter() - began)
+        self._adapt(len(batch.records), time.perf_counter() - began)
         await self._deliver(number, effects, event.ack)
 
-    def _processed(self, number: int, records: Sequence[tuple[int, Any]]) -> Effects:
+    def _processed(self, number: int, sourced: Sequence[Sourced]) -> Effects:
         """Return the effects of a batch; a record that cannot be applied goes to the dead letters."""
         lists = self.lists()
         load = self.app.records.partition(number).get
         try:
-            batch = Batch(load, lists=lists, now_ms=now_ms())
-            return process(batch, records, partition_of=self.partition_of, stage=self._stage)
+            batch = Batch(load, partition=number, lists=lists, now_ms=now_ms())
+            return process(batch, sourced, partition_of=self.partition_of, stage=self._stage)
         except Exception:
             log.exception("a batch failed; its records are tried one by one", extra={"partition": number})
-        return self._one_by_one(load, records, lists)
+        return self._one_by_one(load, number, sourced, lists)
 
     def _one_by_one(
-        self, load: Callable[[bytes], bytes | None], records: Iterable[tuple[int, Any]], lists: Lists
+        self, load: Callable[[bytes], bytes | None], number: int, sourced: Iterable[Sourced], lists: Lists
     ) -> Effects:
         """Apply each record as a batch of its own; merge the effects."""
         merged = Effects()
@@ -129,9 +129,9 @@ class Recommending:
         def load_changed(key: bytes) -> bytes | None:
             return changed[key] if key in changed else load(key)
 
-        for source, record in records:
+        for source, record in sourced:
             try:
-                batch = Batch(load_changed, lists=lists, now_ms=now_ms())
+                batch = Batch(load_changed, partition=number, lists=lists, now_ms=now_ms())
                 effects = process(batch, [(source, record)], partition_of=self.partition_of)
             except Exception as error:
                 log.exception("a record cannot be applied", extra={"offset": record.offset})
@@ -183,8 +183,8 @@ class Recommending:
 
         async def changelog() -> None:
             with self._stage("changelog"):
-                records = [Record(key, value) for key, value in effects.states.items()]
-                last_offset = await self.outbox.send(self.topics.changelog, number, records)
+                changed = records(effects.states.items(), now_ms())
+                last_offset = await self.outbox.send(self.topics.changelog, number, changed)
             self.app.records.written(number, last_offset)
             done()
 
@@ -226,7 +226,8 @@ class Recommending:
     async def _release(self, number: int, keys: list[bytes], moment_ms: int) -> None:
         """Send the held lists of a partition, unless it is being given away."""
         if self.app.batch_consumer.flow_active and not self.app.rebalancing:
-            batch = Batch(self.app.records.partition(number).get, lists=self.lists(), now_ms=moment_ms)
+            load = self.app.records.partition(number).get
+            batch = Batch(load, partition=number, lists=self.lists(), now_ms=moment_ms)
             effects = release(batch, keys, stage=self._stage)
             self._store(number, effects)
             await self._deliver(number, effects, lambda: None)

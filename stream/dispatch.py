@@ -3,16 +3,17 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.behavior import Behavior
 from stream.effects import Effects, Outgoing
+from stream.effects import Record as SourceRecord
 from stream.errors import Rejected
 from stream.messages import dead_letter_headers
-from stream.outbox import Outbox, Record
+from stream.outbox import Headers, Outbox, Record, record
 from stream.settings import Topics
 from stream.telemetry import Telemetry
 
@@ -56,21 +57,23 @@ class Dispatch:
 
     async def send(self, number: int, effects: Effects) -> None:
         """Return when the lists, forwards and dead letters of partition ``number`` are acknowledged."""
-        records = [Record(made.key, made.value) for made in effects.lists]
-        await self.outbox.send(self._topics.recommendations, number, records)
+        moment_ms = now_ms()
+        none: Headers = []
+        made: list[Record] = [(one.key, one.value, none, moment_ms) for one in effects.lists]
+        await self.outbox.send(self._topics.recommendations, number, made)
         self._measure(effects.lists)
         for (source, partition), forwarded in _by_place(effects).items():
             await self.outbox.send(self._sources[source], partition, forwarded)
-        letters = [self._dead_letter(*refused) for refused in effects.dead_letters]
+        letters = [self._dead_letter(number, *refused) for refused in effects.dead_letters]
         await self.outbox.send(self._topics.dead_letter, number % self.dead_letter_partitions, letters)
 
-    def _dead_letter(self, source: int, record: Any, reason: Rejected) -> Record:
+    def _dead_letter(self, number: int, source: int, came: SourceRecord, reason: Rejected) -> Record:
         """Return the record as it came with the reason in its headers; if too large, the reason alone."""
         headers = dead_letter_headers(
-            reason, topic=self._sources[source], partition=record.partition, offset=record.offset
+            reason, topic=self._sources[source], partition=number, offset=came.offset
         )
-        letter = Record(record.key, record.value, [*record.headers, *headers])
-        return letter if _size(letter) <= LETTER_MOST_BYTES else Record(None, None, headers)
+        letter = record(came.key, came.value, [*came.headers, *headers])
+        return letter if _size(letter) <= LETTER_MOST_BYTES else record(None, None, headers)
 
     def _measure(self, lists: Iterable[Outgoing]) -> None:
         """Observe the time from each event's production to this moment, its list being acknowledged."""
@@ -104,15 +107,15 @@ class Dispatch:
             watcher.processed(effects)
 
 
-def _size(record: Record) -> int:
+def _size(letter: Record) -> int:
     """Return the bytes of a record, its headers included, but for Kafka's own few."""
-    headers = sum(len(name) + len(content) for name, content in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
+    key, value, headers, _ = letter
+    return len(key or b"") + len(value or b"") + sum(len(name) + len(content) for name, content in headers)
 
 
 def _by_place(effects: Effects) -> dict[tuple[int, int], list[Record]]:
     """Group the records that came without a key by the source and partition they are sent on to."""
     grouped: dict[tuple[int, int], list[Record]] = defaultdict(list)
-    for source, partition, key, record in effects.forwards:
-        grouped[source, partition].append(Record(key, record.value, record.headers, record.timestamp))
+    for source, partition, key, came in effects.forwards:
+        grouped[source, partition].append(record(key, came.value, came.headers, came.timestamp))
     return grouped

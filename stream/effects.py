@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from stream.errors import Rejected
 
 #: Cut-offs of the live hit counters; those above the list size are not counted.
@@ -13,10 +15,6 @@ CUTOFFS = (1, 5, 10, 20)
 
 class Record(Protocol):
     """What the core reads of a Kafka record; the client's own records are such."""
-
-    @property
-    def partition(self) -> int:
-        """The partition it stands in."""
 
     @property
     def offset(self) -> int:
@@ -56,7 +54,7 @@ class Forward(NamedTuple):
     record: Record
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One record of the recommendations topic and the produce time of the event behind it."""
 
     key: bytes

@@ -4,25 +4,13 @@
 a third of what a list costs. Here the text of each length is prepared and the ids are filled in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from stream.messages import ListKind
 
-MAX_QUOTED = 1_000_000
-"""Ids whose JSON text is kept; the memory of a large catalogue, some 100 MB at most."""
-
-
-class _Quoted(dict[str, bytes]):
-    """The JSON text of each text, made when first asked for."""
-
-    def __missing__(self, text: str) -> bytes:
-        """Make it, and forget the others when there are too many."""
-        if len(self) >= MAX_QUOTED:
-            self.clear()
-        quoted = self[text] = msgspec.json.encode(text)
-        return quoted
+_encode = msgspec.json.Encoder().encode
 
 
 class ListEncoder:
@@ -35,30 +23,26 @@ class ListEncoder:
         self, scores: Sequence[float], *, kind: ListKind, model_version: str, topics: Sequence[str]
     ) -> None:
         """Prepare the text of every length; ``topics`` are the event topics by their number."""
-        places = [b'{"item_id":%b,"score":' + msgspec.json.encode(score) + b"}" for score in scores]
+        places = [b'{"item_id":"%b","score":' + msgspec.json.encode(score) + b"}" for score in scores]
         self._items = [b",".join(places[:length]) for length in range(len(places) + 1)]
         self._heads = [
             b'],"kind":%b,"model_version":%b,"event":{"topic":%b,"partition":'
             % (msgspec.json.encode(kind), msgspec.json.encode(model_version), msgspec.json.encode(topic))
             for topic in topics
         ]
-        self._quoted = _Quoted()
 
     def encode(
-        self,
-        user_id: str,
-        item_ids: Sequence[str],
-        *,
-        source: int,
-        partition: int,
-        offset: int,
-        timestamp_ms: int,
-        generated_at_ms: int,
+        self, user_id: str, id_texts: Collection[bytes], ref: tuple[int, int, int, int], generated_at_ms: int
     ) -> bytes:
-        """Write one list, best first; at most as many items as there are scores."""
+        """Write one list, best first; at most as many items as there are scores.
+
+        ``id_texts`` are the items' ids as ``stream.state.id_text`` writes them; ``ref`` is the event's
+        source, partition, offset and event time.
+        """
+        source, partition, offset, timestamp_ms = ref
         return b'{"user_id":%b,"items":[%b%b%d,"offset":%d,"timestamp":%d},"generated_at":%d}' % (
-            msgspec.json.encode(user_id),
-            self._items[len(item_ids)] % tuple(map(self._quoted.__getitem__, item_ids)),
+            _encode(user_id),
+            self._items[len(id_texts)] % tuple(id_texts),
             self._heads[source],
             partition,
             offset,

@@ -1,6 +1,6 @@
 """Lists for the events of a batch: who gets which kind, ranked together, encoded, counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +39,8 @@ class Due(NamedTuple):
     exclude: Rows | None
     #: The same as item ids, where there are no weights.
     barred: set[str] | None
-    #: The user's own last items, newest first, where lists are made of those.
-    recent: list[str] | None
+    #: The texts of the user's own last items, newest first, where lists are made of those.
+    recent: Collection[bytes] | None
 
 
 class Ranked(NamedTuple):
@@ -75,7 +75,7 @@ class Lists:
         self.topics = topics
         self.fallback = fallback
         self._recent = ListEncoder(
-            [1 / place for place in range(1, rules.list_size + 1)],
+            [float(places) for places in range(rules.list_size, 0, -1)],
             kind="personalized",
             model_version=RECENT,
             topics=topics,
@@ -138,7 +138,7 @@ class Lists:
                     continue
                 self._measure(owed, state, effects)
                 if owed.recent is not None:
-                    message = self._recent_message(owed.user_id, owed.recent, owed.ref, now_ms)
+                    message = self._recent.encode(owed.user_id, owed.recent, owed.ref, now_ms)
                     effects.kinds["personalized"] += 1
                 elif ranked is not None and ranked.items:
                     message = encode(self._message(owed, ranked, now_ms))
@@ -215,33 +215,22 @@ class Lists:
             ranked[number] = _listed(row, score, "popular", serving)
 
     def recent_list(
-        self, user_id: str, state: UserState, ref: tuple[int, int, int, int], *, now_ms: int
+        self, user_id: str, state: UserState, ref: tuple[int, int, int, int], now_ms: int
     ) -> bytes:
-        """Write the user's own last items as the list of the event ``ref``; the score is 1 / place."""
+        """Write the user's own last items as the list of the event ``ref``; the last place scores 1."""
         state.listed_for = ref
-        return self._recent_message(user_id, self._recent_items(state), ref, now_ms)
+        return self._recent.encode(user_id, self._recent_items(state), ref, now_ms)
 
-    def _recent_items(self, state: UserState) -> list[str]:
-        """Return the user's last items, newest first, none twice."""
+    def _recent_items(self, state: UserState) -> Collection[bytes]:
+        """Return the texts of the user's last items, newest first, none twice."""
         size = self.rules.list_size
-        newest = list(dict.fromkeys(state.items[: -size - 1 : -1]))
-        if len(newest) < min(size, len(state.items)):
-            newest = list(dict.fromkeys(reversed(state.items)))[:size]
+        texts = state.item_texts.rsplit(b"\n", size)[-size:]
+        texts.reverse()
+        newest = dict.fromkeys(texts)
+        if len(newest) < size and len(texts) == size:
+            newest = dict.fromkeys(state.item_texts.split(b"\n")[::-1])
+            return list(newest)[:size]
         return newest
-
-    def _recent_message(
-        self, user_id: str, item_ids: list[str], ref: tuple[int, int, int, int], now_ms: int
-    ) -> bytes:
-        source, partition, offset, timestamp_ms = ref
-        return self._recent.encode(
-            user_id,
-            item_ids,
-            source=source,
-            partition=partition,
-            offset=offset,
-            timestamp_ms=timestamp_ms,
-            generated_at_ms=now_ms,
-        )
 
     def _message(self, owed: Due, ranked: Ranked, now_ms: int) -> RecommendationList:
         source, partition, offset, timestamp_ms = owed.ref

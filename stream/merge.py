@@ -8,7 +8,7 @@ partitions of a task: a record is handed on when no topic can still bring an ear
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -36,13 +36,11 @@ class Merger:
 
     def add(self, source: int, records: Sequence[Any]) -> None:
         """Take fetched records of a topic, in the order of their offsets."""
-        last_ms = self._last_ms[source]
-        times = self._times[source]
-        for record in records:
-            last_ms = max(last_ms, record.timestamp)
-            times.append(last_ms)
+        produced = [record.timestamp for record in records]
+        times = list(accumulate(produced, max, initial=self._last_ms[source]))
+        self._times[source] += times[1:]
         self._records[source] += records
-        self._last_ms[source] = last_ms
+        self._last_ms[source] = times[-1]
 
     def waiting(self, source: int) -> int:
         """How many records of a topic wait here."""

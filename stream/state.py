@@ -4,20 +4,21 @@ One record a user, about 1 KB, kept in the table's store and in its changelog. E
 held in milliseconds relative to ``base_ms``; items by their external ids, so that a segment
 outlives every vocabulary: an item that was unknown when its event came is known as soon as
 weights that know it are in force.
+
+The columns of the retained events are packed bytes, to which an event in order only appends
+(``stream.placement``): a batch touches thousands of users, and a list of objects a column would
+be some hundred cache misses a user.
 """
 
-from bisect import bisect_left, bisect_right
-from enum import IntEnum
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import accumulate
-from operator import sub
-from typing import NamedTuple
 
 import msgspec
 import xxhash
 
 from models.cleaning import NEW, Activity
-from models.segment import SegmentRule, Window, extend, insert
+from models.segment import Window
 from stream.errors import StateError
 
 CODEC = 1
@@ -31,15 +32,21 @@ CATEGORIES_REMEMBERED = 100_000
 class UserState(msgspec.Struct, array_like=True, gc=False):
     """One user's record.
 
-    The columns from ``items`` to ``event_keys`` hold the retained events (see
+    The columns from ``item_texts`` to ``event_keys`` hold the retained events (see
     ``models.segment``): those of the previous segment and, from ``start`` on, those of the
     current one. ``event_keys`` is empty until an event brings an ``event_id``.
     """
 
     codec: int = CODEC
+    #: Event time of the oldest retained event; ``newest`` and ``begun`` count from it.
     base_ms: int = 0
-    items: list[str] = []
-    times: list[int] = []
+    newest: int = 0
+    #: Event time of the segment's first event.
+    begun: int = 0
+    #: The item ids as ``id_text`` writes them, a newline between two.
+    item_texts: bytes = b""
+    #: The time from each event's predecessor in msgpack, 0 for the first; 1 to 3 bytes more often than 5.
+    gaps: bytes = b""
     behaviors: bytes = b""
     categories: bytes = b""
     event_keys: bytes = b""
@@ -75,6 +82,20 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
         """Where the segment lies among the retained events."""
         return Window(self.start, self.cut)
 
+    @property
+    def items(self) -> list[str]:
+        """The item ids of the retained events, oldest first."""
+        texts = self.item_texts
+        if b"\\" in texts:
+            return [text_id(text) for text in texts.split(b"\n")]
+        return texts.decode().split("\n") if texts else []
+
+    @property
+    def times(self) -> list[int]:
+        """The event times of the retained events less ``base_ms``, oldest first."""
+        count = len(self.behaviors)
+        return list(accumulate(_ints.decode(_LIST + count.to_bytes(4, "big") + self.gaps)))
+
     def segment_items(self) -> list[str]:
         """Return the item ids of the segment, oldest first."""
         return self.items[self.start :]
@@ -89,44 +110,19 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
         return memoryview(self.categories).cast("I")
 
 
-class Entry(NamedTuple):
-    """One event as it goes into a segment."""
-
-    item_id: str
-    category_key: int
-    behavior: int
-    time_ms: int
-    event_key: bytes
-
-
-class Placed(IntEnum):
-    """What became of an event that was offered to a segment."""
-
-    #: It lengthens the segment: one step of the network.
-    STEP = 0
-    #: The segment began anew or changed in the middle: a replay from zero.
-    REPLAY = 1
-    #: It is older than the segment; nothing changed.
-    LATE = 2
-
-
 _encoder = msgspec.msgpack.Encoder()
+_to_json = msgspec.json.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(UserState)
-_NO_KEY = bytes(EVENT_KEY_BYTES)
-_BEHAVIOR_BYTES = [bytes((behavior,)) for behavior in range(SOURCES)]
+#: Writes the time between two events as the column ``gaps`` holds it.
+pack_gap = _encoder.encode
+_ints = msgspec.msgpack.Decoder(list[int])
+#: The head of a msgpack list whose length follows in 4 bytes.
+_LIST = b"\xdd"
 
 
 def encode_state(state: UserState) -> bytes:
-    """Return the record's bytes.
-
-    Event times are written as the gaps between them, which take 1 to 3 bytes more often than 5.
-    """
-    times = state.times
-    state.times = [*times[:1], *map(sub, times[1:], times)]
-    try:
-        return _encoder.encode(state)
-    finally:
-        state.times = times
+    """Return the record's bytes."""
+    return _encoder.encode(state)
 
 
 def decode_state(data: bytes) -> UserState:
@@ -140,13 +136,27 @@ def decode_state(data: bytes) -> UserState:
             f"a user's record in the changelog has version {state.codec}, this freshet reads {CODEC}; "
             "run the freshet that wrote it, or a newer one"
         )
-    state.times = list(accumulate(state.times))
     return state
 
 
 def new_state() -> UserState:
     """Return the record of a user never seen."""
     return UserState(offsets=[NEVER] * SOURCES)
+
+
+def pack_gaps(gaps: Iterable[int]) -> bytes:
+    """Return a column ``gaps``."""
+    return b"".join(map(pack_gap, gaps))
+
+
+def id_text(item_id: str) -> bytes:
+    """Return an id as JSON writes it between the quotes: lists take it as it is, and no newline is in it."""
+    return _to_json(item_id)[1:-1]
+
+
+def text_id(text: bytes) -> str:
+    """Return the id that ``id_text`` wrote."""
+    return msgspec.json.decode(b'"%b"' % text, type=str)
 
 
 @lru_cache(CATEGORIES_REMEMBERED)
@@ -170,95 +180,8 @@ def event_key(event_id: str | None) -> bytes:
 
 def holds(state: UserState, key: bytes) -> bool:
     """Whether an event with this ``event_key`` is among the retained events."""
-    at = state.event_keys.find(key)
+    keys = state.event_keys
+    at = keys.find(key)
     while at >= 0 and at % EVENT_KEY_BYTES:
-        at = state.event_keys.find(key, at + 1)
+        at = keys.find(key, at + 1)
     return at >= 0
-
-
-def place(state: UserState, entry: Entry, *, rule: SegmentRule) -> Placed:
-    """Put an event where it belongs in the user's segment.
-
-    The caller has made sure that the event does not stand there already (``holds``).
-    """
-    times = state.times
-    if not times:
-        state.base_ms = entry.time_ms
-    time = entry.time_ms - state.base_ms
-    last = len(times)
-    before = state.window
-    if not last or time > times[-1] or (time == times[-1] and entry.behavior >= state.behaviors[-1]):
-        _append(state, time, entry)
-        window = extend(times, last, before, rule)
-        if window is before:
-            return Placed.STEP
-        _begin(state, before, window)
-        return Placed.REPLAY
-    position = _position(state, time, entry.behavior)
-    if state.shortened and position <= state.floor:
-        return Placed.LATE
-    replayed = [*times[:position], time, *times[position:]]
-    previous, window = insert(replayed, position, before, floor=state.floor, rule=rule)
-    if position <= state.start and position < window.start:
-        return Placed.LATE
-    _put(state, position, time, entry)
-    if previous is not None:
-        _begin(state, previous, window)
-    return Placed.REPLAY
-
-
-def _position(state: UserState, time: int, behavior: int) -> int:
-    """Return where (time, behaviour) goes: behind its equals."""
-    low = bisect_left(state.times, time)
-    high = bisect_right(state.times, time, low)
-    return bisect_right(state.behaviors, behavior, low, high)
-
-
-def _append(state: UserState, time: int, entry: Entry) -> None:
-    """Put the event's columns behind all others: what ``_put`` does there, without the slicing."""
-    if entry.event_key:
-        if not state.event_keys:
-            state.event_keys = _NO_KEY * len(state.times)
-        state.event_keys += entry.event_key
-    elif state.event_keys:
-        state.event_keys += _NO_KEY
-    state.categories += entry.category_key.to_bytes(CATEGORY_BYTES, "little")
-    state.behaviors += _BEHAVIOR_BYTES[entry.behavior]
-    state.items.append(entry.item_id)
-    state.times.append(time)
-
-
-def _put(state: UserState, position: int, time: int, entry: Entry) -> None:
-    """Insert the event's columns at ``position``."""
-    if entry.event_key and not state.event_keys:
-        state.event_keys = _NO_KEY * len(state.times)
-    if entry.event_key or state.event_keys:
-        state.event_keys = _spliced(state.event_keys, position * EVENT_KEY_BYTES, entry.event_key or _NO_KEY)
-    state.categories = _spliced(
-        state.categories, position * CATEGORY_BYTES, entry.category_key.to_bytes(CATEGORY_BYTES, "little")
-    )
-    state.behaviors = _spliced(state.behaviors, position, _BEHAVIOR_BYTES[entry.behavior])
-    state.items.insert(position, entry.item_id)
-    state.times.insert(position, time)
-
-
-def _spliced(column: bytes, at: int, piece: bytes) -> bytes:
-    return column[:at] + piece + column[at:]
-
-
-def _begin(state: UserState, previous: Window, window: Window) -> None:
-    """Begin the segment ``window``: what came before the previous one is let go."""
-    drop = previous.start
-    state.start = window.start - drop
-    state.cut = window.cut - drop
-    state.floor = previous.cut - drop
-    if not drop:
-        return
-    state.shortened = True
-    offset = state.times[drop]
-    state.base_ms += offset
-    state.times[:] = [time - offset for time in state.times[drop:]]
-    state.items[:] = state.items[drop:]
-    state.behaviors = state.behaviors[drop:]
-    state.categories = state.categories[drop * CATEGORY_BYTES :]
-    state.event_keys = state.event_keys[drop * EVENT_KEY_BYTES :]

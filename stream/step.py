@@ -16,10 +16,9 @@ from stream.effects import Effects, Forward, Outgoing, Record, Refused
 from stream.errors import Rejected
 from stream.lists import Due, Lists
 from stream.messages import Event, decode_event, decode_forget
+from stream.placement import Entry, Placed, place
 from stream.serving import Serving
 from stream.state import (
-    Entry,
-    Placed,
     UserState,
     category_key,
     decode_state,
@@ -27,11 +26,12 @@ from stream.state import (
     event_key,
     holds,
     new_state,
-    place,
 )
 
 FORGET = len(Behavior)
 BOUGHT_KEPT = 256
+_STEP, _LATE = Placed.STEP, Placed.LATE
+_PURCHASE = int(Behavior.PURCHASE)
 
 Stage = Callable[[str], AbstractContextManager[object]]
 Load = Callable[[bytes], bytes | None]
@@ -45,9 +45,13 @@ def _untimed(name: str) -> AbstractContextManager[object]:
 class Batch:
     """One batch in the making, under the rules and weights of ``lists``; ``process`` runs it."""
 
-    def __init__(self, load: Load, *, lists: Lists, now_ms: int) -> None:
-        """Take what the batch is computed from: ``load`` gives a user's record, or None."""
+    def __init__(self, load: Load, *, partition: int, lists: Lists, now_ms: int) -> None:
+        """Take what the batch is computed from: ``load`` gives a user's record, or None.
+
+        ``partition`` is that of the records, in every source topic.
+        """
         self.load = load
+        self.partition = partition
         self.serving = lists.serving
         self.lists = lists
         self.rules = lists.rules
@@ -56,6 +60,9 @@ class Batch:
         self.states: dict[bytes, UserState | None] = {}
         self.lines: dict[bytes, Line] = {}
         self.due: list[Due] = []
+        #: Source and outcome of each event, counted when the batch is done, and the lists written at once.
+        self.outcomes: list[tuple[int, str]] = []
+        self.recent = 0
         #: Where in ``due`` the one list of a user stands, under a list interval.
         self.sending: dict[bytes, int] = {}
 
@@ -71,27 +78,27 @@ class Batch:
 
     def take(self, source: int, record: Record, partition_of: PartitionOf) -> None:
         """Apply one record of a source topic to its user's state; a bad one becomes a dead letter."""
+        key = record.key
         try:
             if source == FORGET:
-                self._forget(decode_forget(record.key).encode())
+                self._forget(decode_forget(key).encode())
                 return
             event = decode_event(
-                record.key, record.value, now_ms=self.now_ms, max_future_ms=self.rules.max_future_ms
+                key, record.value, now_ms=self.now_ms, max_future_ms=self.rules.max_future_ms
             )
         except Rejected as rejected:
             self.effects.dead_letters.append(Refused(source, record, rejected))
             if source != FORGET:
                 self.effects.outcomes[source, "invalid"] += 1
             return
-        key = record.key
         if key is None:
             key = event.user_id.encode()
             partition = partition_of(key)
-            if partition != record.partition:
+            if partition != self.partition:
                 # It comes back where its user's other events are, with the key filled in.
                 self.effects.forwards.append(Forward(source, partition, key, record))
                 return
-        self.effects.outcomes[source, self._apply(key, event, source, record)] += 1
+        self.outcomes.append((source, self._apply(key, event, source, record)))
 
     def _forget(self, key: bytes) -> None:
         """Erase the user: record, hidden state and served list.
@@ -114,44 +121,46 @@ class Batch:
         state = self.states.get(key)
         if state is None:
             state = self.states[key] = self.state_of(key) or new_state()
-        if record.offset <= state.offsets[source]:
+        offset, time_ms = record.offset, event.timestamp
+        if offset <= state.offsets[source]:
             return "duplicate"
-        state.offsets[source] = record.offset
+        state.offsets[source] = offset
         rules = self.rules
         identity = event_key(event.event_id)
         if identity and holds(state, identity):
             return "duplicate"
-        state.activity, suspicious = observe(
-            state.activity, source, time_ms=event.timestamp, rule=rules.cleaning
-        )
+        state.activity, suspicious = observe(state.activity, source, time_ms=time_ms, rule=rules.cleaning)
         if suspicious:
             return "suspicious"
-        entry = Entry(event.item_id, category_key(event.category_id), source, event.timestamp, identity)
+        entry = Entry(event.item_id, category_key(event.category_id), source, time_ms, identity)
+        newest_ms = state.base_ms + state.newest
         placed = place(state, entry, rule=rules.segment)
-        if placed is Placed.LATE:
+        if placed is _LATE:
             return "late"
-        if rules.exclude_bought_ms:
+        if rules.exclude_bought_ms and (state.bought or source == _PURCHASE):
             remember_bought(state, event, source, rules.exclude_bought_ms)
         if self.serving is not None:
-            self._schedule(key, state, placed, self.serving)
+            self._schedule(key, state, entry, placed=placed, newest_ms=newest_ms, serving=self.serving)
         else:
             # The hidden state lacks this event: whatever weights come next have to replay.
             state.hidden, state.weights = b"", 0
             if not rules.recent:
                 self.effects.items[event.item_id] += 1
-        self._owe(key, state, event, source, record)
+        self._owe(key, state, event, (source, self.partition, offset, time_ms), record.timestamp)
         return "applied"
 
-    def _schedule(self, key: bytes, state: UserState, placed: Placed, serving: Serving) -> None:
-        """Note what the network has to do for an applied event."""
+    def _schedule(
+        self, key: bytes, state: UserState, entry: Entry, *, placed: Placed, newest_ms: int, serving: Serving
+    ) -> None:
+        """Note what the network has to do for an applied event; ``newest_ms`` is the event time before it."""
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line(state.hidden)
-        if placed is Placed.STEP and state.weights == serving.key:
-            line.operations.append(step(state, serving))
-        elif len(state.items) == 1:
+        if len(state.behaviors) == 1:
             line.hidden = bytes(serving.state_bytes)
-            line.operations.append(step(state, serving))
+            line.operations.append(step(entry, 0, serving))
+        elif placed is _STEP and state.weights == serving.key:
+            line.operations.append(step(entry, entry.time_ms - newest_ms, serving))
         else:
             cause = "segment" if state.weights == serving.key else "weights"
             self.effects.rebuilds[cause] += 1
@@ -161,17 +170,18 @@ class Batch:
             state.listed = b""
             state.weights = serving.key
 
-    def _owe(self, key: bytes, state: UserState, event: Event, source: int, record: Record) -> None:
+    def _owe(
+        self, key: bytes, state: UserState, event: Event, ref: tuple[int, int, int, int], produced_ms: int
+    ) -> None:
         """Note the list an applied event is due, or hold it back."""
-        ref = (source, record.partition, record.offset, event.timestamp)
         send = True
         if self.rules.list_interval_ms:
-            send = self._is_time(key, state, ref, record.timestamp)
+            send = self._is_time(key, state, ref, produced_ms)
         elif self.rules.recent:
             # Nothing has to be ranked, so the list is written at once.
-            message = self.lists.recent_list(event.user_id, state, ref, now_ms=self.now_ms)
-            self.effects.lists.append(Outgoing(key, message, record.timestamp))
-            self.effects.kinds["personalized"] += 1
+            message = self.lists.recent_list(event.user_id, state, ref, self.now_ms)
+            self.effects.lists.append(Outgoing(key, message, produced_ms))
+            self.recent += 1
             return
         self.due.append(
             self.lists.due(
@@ -180,7 +190,7 @@ class Batch:
                 state,
                 item_id=event.item_id,
                 ref=ref,
-                produced_ms=record.timestamp,
+                produced_ms=produced_ms,
                 line=self.lines.get(key),
                 send=send,
             )
@@ -253,6 +263,9 @@ class Batch:
         """Write the records that changed; the batch is done."""
         for key, state in self.states.items():
             self.effects.states[key] = None if state is None else encode_state(state)
+        self.effects.outcomes.update(self.outcomes)
+        if self.recent:
+            self.effects.kinds["personalized"] += self.recent
         return self.effects
 
 
@@ -289,15 +302,11 @@ def _finished(batch: Batch, stage: Stage) -> Effects:
 
 def remember_bought(state: UserState, event: Event, source: int, keep_ms: int) -> None:
     """Keep what was bought within ``keep_ms`` before the user's newest event, for lists to leave out."""
-    if source == Behavior.PURCHASE:
+    if source == _PURCHASE:
         state.bought.append(event.item_id)
         state.bought_ms.append(event.timestamp)
-    if state.bought:
-        oldest = state.base_ms + state.times[-1] - keep_ms
-        kept = [
-            (item, bought)
-            for item, bought in zip(state.bought, state.bought_ms, strict=True)
-            if bought > oldest
-        ]
-        state.bought = [item for item, _ in kept[-BOUGHT_KEPT:]]
-        state.bought_ms = [bought for _, bought in kept[-BOUGHT_KEPT:]]
+    oldest = state.base_ms + state.newest - keep_ms
+    bought = zip(state.bought, state.bought_ms, strict=True)
+    kept = [(item, bought_ms) for item, bought_ms in bought if bought_ms > oldest][-BOUGHT_KEPT:]
+    state.bought = [item for item, _ in kept]
+    state.bought_ms = [bought_ms for _, bought_ms in kept]

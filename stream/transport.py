@@ -18,14 +18,17 @@ are used here are theirs.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 import faust
+from aiokafka.consumer.fetcher import FetchResult
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
+from faust.types.tuples import ConsumerMessage
 
 from stream.merge import Merger, Sourced
 from stream.messages import event_time_ms
@@ -59,6 +62,30 @@ def lag(end: int, *, first: int, committed: int | None) -> int:
     nobody ever committed begins there, and so does what was deleted before it was read.
     """
     return max(0, end - max(first, committed or 0))
+
+
+class _Fetched(OrderedDict[TP, Any]):
+    """What a consumer has fetched, handing on records as the client's parser made them.
+
+    aiokafka would make a ConsumerRecord of each, half of what a fetched record costs; topic and
+    partition are known from where it was fetched.
+    """
+
+    def __init__(self, fetched: Mapping[TP, Any]) -> None:
+        """Take over what has been fetched so far."""
+        super().__init__()
+        for tp, result in fetched.items():
+            self[tp] = result
+
+    def __setitem__(self, tp: TP, result: Any) -> None:
+        """Keep a fetch, or the error it ended in."""
+        if isinstance(result, FetchResult):
+            result._partition_records._consumer_record = _as_parsed
+        super().__setitem__(tp, result)
+
+
+def _as_parsed(tp: TP, record: Any) -> Any:
+    return record
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -101,6 +128,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         aiokafka lets a fetch that waits outlive a rebalance. Who asked is of the generation before
         and drops the records, while the position has gone on behind them: they would be lost.
         """
+        if not isinstance(consumer._fetcher._records, _Fetched):
+            consumer._fetcher._records = _Fetched(consumer._fetcher._records)
         before = self._assignment(consumer)
         records: Mapping[TP, list[Any]] = await super()._fetch_records(
             consumer, active_partitions, timeout=timeout, max_records=max_records
@@ -236,13 +265,26 @@ class BatchConsumer(driver.Consumer):
 
     def _batch_message(self, batch: SourceBatch) -> tuple[TP, Message]:
         """Wrap a batch in the one message that Faust passes to the agent."""
-        _, last = batch.records[-1]
-        tp = TP(last.topic, last.partition)
-        message = self._to_message(tp, last)
-        message.key = None
+        source, last = batch.records[-1]
+        tp = TP(self._sources[source], batch.partition)
         # Faust types the value as bytes; the agent's schema hands it on as it is.
-        message.value = cast(bytes, batch)
-        return tp, message
+        return tp, self._message(tp, last, key=None, value=cast(bytes, batch))
+
+    def _message(self, tp: TP, record: Any, *, key: bytes | None, value: bytes | None) -> Message:
+        """Return Faust's form of a record, of which nothing but the place and the time is asked."""
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            record.offset,
+            record.timestamp / 1000,
+            record.timestamp_type,
+            None,
+            key,
+            value,
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
     def _changelog_message(self, tp: TP, fetched: Sequence[Any]) -> Message:
         """Apply a fetch of the changelog; return its last record, which tells Faust how far it is."""
@@ -253,7 +295,8 @@ class BatchConsumer(driver.Consumer):
         offsets = recovery.active_offsets if tp in recovery.active_tps else recovery.standby_offsets
         if tp in recovery.active_tps or tp in recovery.standby_tps:
             offsets[tp] = fetched[-1].offset
-        return self._to_message(tp, fetched[-1])
+        last = fetched[-1]
+        return self._message(tp, last, key=last.key, value=last.value)
 
     # Delivery and commits.
 

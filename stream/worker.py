@@ -247,9 +247,8 @@ class Worker:
         number = self.recommending.partition_of(key)
         if number not in self.app.partitions_assigned():
             return None
-        batch = Batch(
-            self.app.records.partition(number).get, lists=self.recommending.lists(), now_ms=now_ms()
-        )
+        load = self.app.records.partition(number).get
+        batch = Batch(load, partition=number, lists=self.recommending.lists(), now_ms=now_ms())
         return batch.show(key)
 
 

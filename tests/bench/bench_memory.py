@@ -114,7 +114,7 @@ def fill(store: PartitionStore, lists: Lists, users: range) -> None:
 
 def _apply(partition: Records, number: int, lists: Lists, incoming: list[tuple[int, Click]]) -> None:
     """Run one batch through the core and keep the records, as the worker does."""
-    batch = Batch(partition.get, lists=lists, now_ms=FIRST_MS + SEGMENT_EVENTS * GAP_MS)
+    batch = Batch(partition.get, partition=number, lists=lists, now_ms=FIRST_MS + SEGMENT_EVENTS * GAP_MS)
     effects = process(batch, incoming, partition_of=lambda _key: number)
     if effects.outcomes.total() != effects.outcomes[Behavior.CLICK, "applied"]:
         raise SystemExit(f"bench_memory: not every event was applied: {dict(effects.outcomes)}")

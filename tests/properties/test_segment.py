@@ -4,17 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.segment import SegmentRule, windows
-from stream.state import (
-    EVENT_KEY_BYTES,
-    Entry,
-    Placed,
-    UserState,
-    decode_state,
-    encode_state,
-    holds,
-    new_state,
-    place,
-)
+from stream.placement import Entry, Placed, place
+from stream.state import EVENT_KEY_BYTES, UserState, decode_state, encode_state, holds, new_state
 
 RULE = st.builds(SegmentRule, span_ms=st.integers(1, 12), max_events=st.integers(2, 7))
 TIMES = st.lists(st.integers(0, 60), min_size=1, max_size=40)

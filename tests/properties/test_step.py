@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.cleaning import Activity, CleaningRule
+from models.cleaning import CleaningRule
 from models.networks import CellName
 from models.segment import SegmentRule
 from stream.messages import RecommendationList
 from stream.rules import Rules
-from stream.state import SOURCES, UserState, decode_state, encode_state
+from stream.state import SOURCES, UserState, decode_state, encode_state, id_text, pack_gaps
 from tests.support.partitions import Partition, Sourced, lists_of, outcomes, serving_of
 from tests.support.recommenders import small_recommender
 
@@ -340,8 +340,10 @@ REF = st.one_of(
     st.builds(
         UserState,
         base_ms=MOMENT,
-        items=st.lists(TEXT, max_size=5),
-        times=st.lists(MOMENT, max_size=5),
+        newest=MOMENT,
+        begun=MOMENT,
+        item_texts=st.lists(TEXT.map(id_text), max_size=5).map(b"\n".join),
+        gaps=st.lists(MOMENT, max_size=5).map(pack_gaps),
         behaviors=st.binary(max_size=8),
         categories=st.binary(max_size=8),
         event_keys=st.binary(max_size=16),
@@ -352,7 +354,7 @@ REF = st.one_of(
         offsets=st.lists(st.integers(-1, 2**62), min_size=SOURCES, max_size=SOURCES),
         hidden=st.binary(max_size=32),
         weights=st.integers(0, 2**64 - 1),
-        activity=st.builds(Activity, *[st.integers(0, 2**62)] * 6),
+        activity=st.tuples(*[st.integers(0, 2**62)] * 6),
         bought=st.lists(TEXT, max_size=3),
         bought_ms=st.lists(MOMENT, max_size=3),
         listed=st.binary(max_size=16),

@@ -37,7 +37,7 @@ def last_lists(
     newest: dict[str, RecommendationList] = {}
     sourced = [(behavior, record) for behavior, record in _records(events)]
     for begin in range(0, len(sourced), TOGETHER):
-        batch = Batch(states.get, lists=lists, now_ms=now_ms)
+        batch = Batch(states.get, partition=0, lists=lists, now_ms=now_ms)
         effects = process(batch, sourced[begin : begin + TOGETHER], partition_of=lambda _: 0)
         states.update((key, value) for key, value in effects.states.items() if value is not None)
         newest.update((made.key.decode(), decode_list(made.value)) for made in effects.lists)

@@ -92,7 +92,7 @@ class Partition:
     def batch(self) -> Batch:
         """Begin a batch over the records as they stand."""
         lists = Lists(self.rules, self.serving, TOPICS, self.fallback)
-        return Batch(self.records.get, lists=lists, now_ms=self.now_ms)
+        return Batch(self.records.get, partition=NUMBER, lists=lists, now_ms=self.now_ms)
 
     def run(self, *records: Sourced, partition_of: int = NUMBER) -> Effects:
         """Process a batch and store what it changed; every key belongs to ``partition_of``."""

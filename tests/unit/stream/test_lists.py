@@ -254,13 +254,13 @@ def test_without_weights_what_was_bought_stays_out_too() -> None:
 
 
 def test_recent_lists_are_the_users_own_items_newest_first() -> None:
-    """Each once, the score the reciprocal of the place."""
+    """Each once, the score how many places are left, the place itself included."""
     partition = Partition(None, replace(RULES, recent=True, list_size=2))
     items = ["a", "b", "a", "c"]
     effects = partition.run(*(partition.event("u", item, place) for place, item in enumerate(items)))
     lists = lists_of(effects)
     assert [item_ids(made) for made in lists] == [["a"], ["b", "a"], ["a", "b"], ["c", "a"]]
-    assert [item.score for item in lists[-1].items] == [1 / 1, 1 / 2]
+    assert [item.score for item in lists[-1].items] == [2, 1]
     assert {(made.kind, made.model_version) for made in lists} == {("personalized", "recent")}
     assert effects.kinds == {"personalized": 4}
     assert not effects.items

@@ -29,6 +29,7 @@ from stream.messages import (
     encode,
     parse_timestamp,
 )
+from stream.state import id_text
 
 # Both limits are of wall-clock time, which says nothing about the code on a machine with other work.
 on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -301,15 +302,7 @@ def test_list_encoder_writes_what_encode_writes(user_id, item_ids, version):
     scores = [1 / place for place in range(1, 6)]
     fast = ListEncoder(scores, kind="personalized", model_version=version, topics=["a", "events.click"])
     plain = example_list(item_ids, scores[: len(item_ids)], user_id=user_id, model_version=version)
-    written = fast.encode(
-        user_id,
-        item_ids,
-        source=1,
-        partition=3,
-        offset=42,
-        timestamp_ms=NOW_MS,
-        generated_at_ms=NOW_MS + 27,
-    )
+    written = fast.encode(user_id, list(map(id_text, item_ids)), (1, 3, 42, NOW_MS), NOW_MS + 27)
     assert written == encode(plain)
     assert msgspec.json.decode(written)["user_id"] == user_id
 

@@ -9,7 +9,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record import MemoryRecords
 
 from stream import outbox
-from stream.outbox import Outbox, Record
+from stream.outbox import Outbox, Record, record
 
 BATCH_BYTES = 400
 
@@ -83,7 +83,7 @@ def box(producer: Producer) -> Outbox:
 
 def numbered(count: int, begin: int = 0) -> list[Record]:
     """Records of some 90 bytes, so that three fill a batch of 400 with its header of 61."""
-    return [Record(b"%d" % number, b"v" * 80) for number in range(begin, begin + count)]
+    return [record(b"%d" % number, b"v" * 80) for number in range(begin, begin + count)]
 
 
 async def test_nothing_to_send_is_not_sent(box: Outbox, producer: Producer) -> None:
@@ -95,9 +95,9 @@ async def test_nothing_to_send_is_not_sent(box: Outbox, producer: Producer) -> N
 async def test_records_go_out_whole_in_one_batch(box: Outbox, producer: Producer) -> None:
     """Key, value, headers and time as given; the answer is the last record's offset."""
     records = [
-        Record(b"k", b"v", [("error", b"not-json"), ("odd", b"")], timestamp_ms=1_700_000_000_123),
-        Record(b"gone", None),
-        Record(None, None, [("error", b"no-value")]),
+        record(b"k", b"v", [("error", b"not-json"), ("odd", b"")], timestamp_ms=1_700_000_000_123),
+        record(b"gone", None),
+        record(None, None, [("error", b"no-value")]),
     ]
     assert await box.send("t", 5, records) == 102
     (batch,) = producer.taken
@@ -118,7 +118,7 @@ async def test_what_does_not_fit_goes_into_further_batches(box: Outbox, producer
 
 async def test_a_record_larger_than_a_batch_goes_alone(box: Outbox, producer: Producer) -> None:
     """The broker has the last word on sizes, not the batch limit."""
-    await box.send("t", 0, [*numbered(1), Record(b"large", b"x" * 1_000), *numbered(1, begin=1)])
+    await box.send("t", 0, [*numbered(1), record(b"large", b"x" * 1_000), *numbered(1, begin=1)])
     assert [batch.keys for batch in producer.taken] == [[b"0"], [b"large"], [b"1"]]
 
 

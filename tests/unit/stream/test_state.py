@@ -3,24 +3,23 @@
 import msgspec
 import pytest
 
-from models.cleaning import Activity
 from models.segment import SegmentRule
 from stream.errors import StateError
+from stream.placement import Entry, Placed, place
 from stream.state import (
     CODEC,
     EVENT_KEY_BYTES,
     NEVER,
     SOURCES,
-    Entry,
-    Placed,
     UserState,
     category_key,
     decode_state,
     encode_state,
     event_key,
     holds,
+    id_text,
     new_state,
-    place,
+    pack_gaps,
 )
 
 RULE = SegmentRule(span_ms=10, max_events=4)
@@ -188,8 +187,10 @@ def test_a_full_record_comes_back_from_its_bytes() -> None:
     """Every field is written and read, the largest numbers too."""
     state = UserState(
         base_ms=253_402_300_799_999,
-        items=["a", "é" * 256],
-        times=[-5, 0],
+        newest=253_402_300_799_999,
+        begun=5,
+        item_texts=id_text("a") + b"\n" + id_text("é" * 256),
+        gaps=pack_gaps([0, 253_402_300_799_999]),
         behaviors=bytes([3, 0]),
         categories=bytes(range(8)),
         event_keys=bytes(16),
@@ -200,7 +201,7 @@ def test_a_full_record_comes_back_from_its_bytes() -> None:
         offsets=[0, NEVER, 2**62, 5, NEVER],
         hidden=bytes(400),
         weights=2**64 - 1,
-        activity=Activity(1, 2, 3, 4, 5, 6),
+        activity=(1, 2, 3, 4, 5, 6),
         bought=["a"],
         bought_ms=[17],
         listed=bytes(80),

@@ -1,12 +1,18 @@
-"""What the transport does to aiokafka's fetches, with the client replaced by a stand-in."""
+"""What the transport does to aiokafka's fetches, with the client's connection replaced by a stand-in."""
 
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.consumer.fetcher import FetchError, FetchResult, PartitionRecords
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from stream.transport import BatchConsumerThread
+from stream.merge import Merger
+from stream.transport import BatchConsumer, BatchConsumerThread
 
 PLACE = TP("events.click", 2)
 
@@ -16,6 +22,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=object()))
+        self._fetcher = SimpleNamespace(_records={})
         self.sought: list[tuple[TP, int]] = []
 
     def rebalance(self) -> None:
@@ -57,3 +64,111 @@ async def test_fetch_under_one_assignment_is_handed_on(thread, monkeypatch):
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
     assert await thread._fetch_records(consumer, {PLACE}, timeout=1.0) is records
     assert consumer.sought == []
+
+
+def fetch(values: list[bytes]) -> FetchResult:
+    """A fetch as aiokafka holds it until it is asked for: bytes from the broker, parsed one by one."""
+    builder = DefaultRecordBatchBuilder(
+        2, 0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=10_000
+    )
+    for offset, value in enumerate(values):
+        builder.append(offset, 1_700_000_000_000 + offset, b"u1", value, [("h", b"x")])
+    records = PartitionRecords(
+        PLACE, MemoryRecords(bytes(builder.build())), [], 0, None, None, check_crcs=True, isolation_level=0
+    )
+    state = SimpleNamespace(paused=False, position=0, consumed_to=lambda offset: None)
+    assignment = SimpleNamespace(active=True, state_value=lambda place: state)
+    return FetchResult(PLACE, assignment=assignment, partition_records=records, backoff=0)
+
+
+async def test_records_come_as_the_client_parsed_them(thread, monkeypatch):
+    """What the core reads of a record is there, whether it was fetched before the first look or after."""
+    consumer = StandIn()
+    consumer._fetcher._records[PLACE] = fetch([b"early"])
+
+    async def fetched(*_: object, **__: object) -> dict[TP, list[object]]:
+        held = consumer._fetcher._records
+        first = held.pop(PLACE).getall()
+        held[PLACE] = fetch([b"a", b"b"])
+        return {PLACE: [*first, *held.pop(PLACE).getall()]}
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+    (records,) = (await thread._fetch_records(consumer, {PLACE}, timeout=1.0)).values()
+    assert [record.value for record in records] == [b"early", b"a", b"b"]
+    assert [record.offset for record in records] == [0, 0, 1]
+    assert [record.timestamp for record in records] == [1_700_000_000_000 + n for n in (0, 0, 1)]
+    assert {(record.key, *record.headers) for record in records} == {(b"u1", ("h", b"x"))}
+    assert not any(isinstance(record, ConsumerRecord) for record in records)
+
+
+async def test_a_fetch_that_failed_is_kept_as_it_is(thread, monkeypatch):
+    """The client raises its error when asked for the records."""
+    consumer = StandIn()
+    failed = FetchError(error=OffsetOutOfRangeError({PLACE: 5}), backoff=0)
+    consumer._fetcher._records[PLACE] = failed
+
+    async def fetched(*_: object, **__: object) -> dict[TP, list[object]]:
+        consumer._fetcher._records[PLACE].check_raise()
+        return {}
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+    with pytest.raises(OffsetOutOfRangeError):
+        await thread._fetch_records(consumer, {PLACE}, timeout=1.0)
+
+
+class Rebalanced(BatchConsumer):
+    """A consumer whose fetch is at hand, and whose app's generation a test can end."""
+
+    def __init__(self, fetched: dict[TP, list[SimpleNamespace]]) -> None:
+        self.app = SimpleNamespace(consumer_generation_id=1)
+        self._sources = (PLACE.topic,)
+        self._source_of = {PLACE.topic: 0}
+        self._mergers: dict[int, Merger] = {}
+        self._in_place = True
+        self.batch_limit = 1
+        self.fetched = fetched
+        self._thread = SimpleNamespace(read_to_end=lambda place: True)
+        self.ends_at_fetch = False
+
+    flow_active = True
+    should_stop = False
+
+    def _get_active_partitions(self) -> set[TP]:
+        return set(self.fetched)
+
+    async def _getmany(self, *_: object) -> dict[TP, list[SimpleNamespace]]:
+        if self.ends_at_fetch:
+            self.app.consumer_generation_id = 2
+        return self.fetched
+
+
+def parsed(*offsets: int) -> list[SimpleNamespace]:
+    """Records as the merger and Faust's message read them."""
+    return [SimpleNamespace(offset=offset, timestamp=offset, timestamp_type=0) for offset in offsets]
+
+
+async def taken(consumer: Rebalanced, *, ends_after: int | None = None) -> list[int]:
+    """The offsets of the batches, of one record each, that one call hands on."""
+    offsets = []
+    async for _, message in consumer.getmany(1.0):
+        offsets.append(message.offset)
+        if len(offsets) == ends_after:
+            consumer.app.consumer_generation_id = 2
+    return offsets
+
+
+async def test_every_batch_of_an_assignment_in_force_is_handed_on():
+    """Without a rebalance all that was fetched is taken."""
+    assert await taken(Rebalanced({PLACE: parsed(4, 5, 6)})) == [4, 5, 6]
+
+
+async def test_nothing_fetched_under_an_ended_assignment_is_handed_on():
+    """A rebalance while the fetch waited: its records are read again after the seek."""
+    consumer = Rebalanced({PLACE: parsed(4, 5, 6)})
+    consumer.ends_at_fetch = True
+    assert await taken(consumer) == []
+
+
+async def test_no_batch_follows_the_end_of_an_assignment():
+    """A rebalance between two batches of one fetch ends the fetch."""
+    assert await taken(Rebalanced({PLACE: parsed(4, 5, 6)}), ends_after=1) == [4]
