@@ -33,8 +33,28 @@ COMMANDS: Final = {
 }
 """Each command with its line in `freshet --help`; its module has the name with underscores."""
 
+EXAMPLES: Final = {
+    "demo": "freshet demo --events 10000 --report demo.json",
+    "worker": "freshet worker --brokers localhost:9092 --http-port 6066",
+    "train": "freshet train UserBehavior.csv --epochs 10",
+    "retrain": "freshet retrain --once --model-store /srv/models",
+    "evaluate": "freshet evaluate UserBehavior.csv --systems popularity,item-cf,gru",
+    "tune": "freshet tune UserBehavior.csv --system item-cf --best best.json",
+    "replay": "freshet replay UserBehavior.csv --speed 1000 --events 20000",
+    "topics": "freshet topics --partitions 16 --set replication_factor=3",
+    "recommend": "freshet recommend ada --url http://127.0.0.1:6066",
+    "forget": "freshet forget ada",
+    "dead-letters": "freshet dead-letters list --error not-json",
+}
+"""A call of each command, shown at the end of its help."""
+
 INTERRUPTED: Final = 130
 """The shell's status for a program that an interrupt (Ctrl-C) ended."""
+
+
+def epilog(command: str) -> str:
+    """Return the end of a command's help: an example, kept on a line of its own."""
+    return f"\b\nExample:\n  {EXAMPLES[command]}"
 
 
 class LazyCommands(TyperGroup):
@@ -51,9 +71,10 @@ class LazyCommands(TyperGroup):
         attribute = cmd_name.replace("-", "_")
         command = getattr(import_module(f"stream.cli.{attribute}"), attribute)
         if isinstance(command, typer.Typer):
+            command.info.epilog = epilog(cmd_name)
             return typer.main.get_command(command)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        alone.command(cmd_name)(command)
+        alone.command(cmd_name, epilog=epilog(cmd_name))(command)
         return typer.main.get_command(alone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -65,7 +86,6 @@ class LazyCommands(TyperGroup):
 app = typer.Typer(
     cls=LazyCommands,
     name="freshet",
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
