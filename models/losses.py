@@ -16,18 +16,28 @@ from models.vocabulary import UNKNOWN_ROW
 IMPOSSIBLE = -1e9  # a score that gets no probability; an infinity would make gradients NaN
 
 
-def full_cross_entropy(hidden: Tensor, vectors: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+def full_cross_entropy(
+    hidden: Tensor, vectors: Tensor, bias: Tensor, target: Tensor, *, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy of the softmax over all N items; ``vectors`` (N, H), ``bias`` (N,), ``target`` (M,) rows.
 
-    The unknown item takes no part.
+    The unknown item takes no part. With ``smoothing`` that share of the probability to be reached is
+    spread over all items alike, the target among them (Szegedy et al. 2016).
     """
     first = UNKNOWN_ROW + 1
     scores = functional.linear(hidden, vectors[first:], bias[first:])  # (M, N - 1)
-    return functional.cross_entropy(scores, target - first)
+    return functional.cross_entropy(scores, target - first, label_smoothing=smoothing)
 
 
 def sampled_cross_entropy(
-    hidden: Tensor, vectors: Tensor, bias: Tensor, target: Tensor, negative: Tensor, *, log_q: Tensor
+    hidden: Tensor,
+    vectors: Tensor,
+    bias: Tensor,
+    target: Tensor,
+    negative: Tensor,
+    *,
+    log_q: Tensor,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy over each target and K negatives that the whole batch shares.
 
@@ -36,11 +46,14 @@ def sampled_cross_entropy(
     probability with which a row is drawn. A negative's score is lowered by log(K q), the logarithm
     of how often it is expected among the K; so the loss estimates the full cross-entropy (Bengio and
     Senecal 2008) and does not punish what is popular. A negative that is the target itself is left out.
+    With ``smoothing`` that share of the probability to be reached is spread over the negatives as they
+    were drawn.
     """
-    right, wrong = _scores(hidden, vectors, bias, target)
-    wrong = wrong - (log_q[negative] + math.log(len(negative)))
+    right, plain = _scores(hidden, vectors, bias, target)
+    wrong = plain - (log_q[negative] + math.log(len(negative)))
     wrong = wrong.masked_fill(target[:, None] == negative, IMPOSSIBLE)
-    return (torch.logsumexp(torch.cat((right[:, None], wrong), 1), 1) - right).mean()
+    reached = right if not smoothing else torch.lerp(right, plain.mean(1), smoothing)
+    return (torch.logsumexp(torch.cat((right[:, None], wrong), 1), 1) - reached).mean()
 
 
 def bpr_max(
@@ -54,6 +67,18 @@ def bpr_max(
     weight = torch.softmax(wrong.masked_fill(target[:, None] == negative, IMPOSSIBLE), 1)  # (M, K)
     ahead = (weight * torch.sigmoid(right[:, None] - wrong)).sum(1)
     return (regularization * (weight * wrong.square()).sum(1) - torch.log(ahead + 1e-24)).mean()
+
+
+def top1_max(hidden: Tensor, vectors: Tensor, bias: Tensor, target: Tensor, negative: Tensor) -> Tensor:
+    """TOP1-max of Hidasi and Karatzoglou 2018, equation 9: TOP1 weighted to the best negatives.
+
+    Arguments as for ``sampled_cross_entropy``. TOP1 of a negative is how likely it is ahead of the
+    target, and its squared score, both through the logistic function.
+    """
+    right, wrong = _scores(hidden, vectors, bias, target)
+    weight = torch.softmax(wrong.masked_fill(target[:, None] == negative, IMPOSSIBLE), 1)  # (M, K)
+    lost = torch.sigmoid(wrong - right[:, None]) + torch.sigmoid(wrong.square())
+    return (weight * lost).sum(1).mean()
 
 
 def _scores(hidden: Tensor, vectors: Tensor, bias: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

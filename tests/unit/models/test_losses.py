@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.losses import Sampler, bpr_max, full_cross_entropy, sampled_cross_entropy
+from models.losses import Sampler, bpr_max, full_cross_entropy, sampled_cross_entropy, top1_max
 
 
 def setup(n_targets: int = 3, n_items: int = 6, units: int = 4) -> tuple[torch.Tensor, ...]:
@@ -66,6 +66,46 @@ def test_bpr_max_weighs_pairs_by_the_softmax_of_the_negatives() -> None:
     penalty = 0.5 * sum(w * score**2 for w, score in zip(weights, wrong, strict=True))
     loss = bpr_max(hidden, vectors[compared], bias[compared], target, negative, regularization=0.5)
     assert loss.item() == pytest.approx(-math.log(ahead) + penalty, abs=1e-5)
+
+
+def test_top1_max_weighs_the_pairs_and_the_squares_by_the_softmax_of_the_negatives() -> None:
+    """The formula of the paper for one target and two negatives, term by term."""
+    hidden, vectors, bias, _ = setup(n_targets=1)
+    target, negative = torch.tensor([1]), torch.tensor([2, 3])
+    compared = torch.cat((target, negative))
+    right, *wrong = (float(hidden[0] @ vectors[item] + bias[item]) for item in (1, 2, 3))
+    total = sum(math.exp(score) for score in wrong)
+    by_hand = sum(
+        math.exp(score) / total * (1 / (1 + math.exp(right - score)) + 1 / (1 + math.exp(-(score**2))))
+        for score in wrong
+    )
+    loss = top1_max(hidden, vectors[compared], bias[compared], target, negative)
+    assert loss.item() == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_smoothing_mixes_the_loss_with_that_of_any_item() -> None:
+    """The full loss with a share e is (1 - e) of the target's and e of the mean over all known items."""
+    hidden, vectors, bias, target = setup()
+    plain = full_cross_entropy(hidden, vectors, bias, target).item()
+    anything = [full_cross_entropy(hidden, vectors, bias, torch.full((3,), item)) for item in range(1, 6)]
+    smoothed = full_cross_entropy(hidden, vectors, bias, target, smoothing=0.2).item()
+    assert smoothed == pytest.approx(0.8 * plain + 0.2 * float(sum(anything)) / 5, abs=1e-5)
+
+
+def test_smoothing_a_sampled_loss_wants_something_of_each_negative() -> None:
+    """One target and two negatives, drawn evenly: the logarithm of the sum less what is to be reached."""
+    hidden, vectors, bias, _ = setup(n_targets=1)
+    target, negative = torch.tensor([1]), torch.tensor([2, 3])
+    compared = torch.cat((target, negative))
+    right, *wrong = (float(hidden[0] @ vectors[item] + bias[item]) for item in (1, 2, 3))
+    # Each of the 6 rows is drawn with probability 1/6, so 2 draws expect 2/6 of a row.
+    total = math.exp(right) + sum(math.exp(score) / (2 / 6) for score in wrong)
+    log_q = torch.full((6,), math.log(1 / 6))
+    loss = sampled_cross_entropy(
+        hidden, vectors[compared], bias[compared], target, negative, log_q=log_q, smoothing=0.3
+    )
+    by_hand = math.log(total) - 0.7 * right - 0.3 * sum(wrong) / 2
+    assert loss.item() == pytest.approx(by_hand, abs=1e-5)
 
 
 def test_the_sampler_draws_by_popularity_and_never_the_unknown() -> None:

@@ -13,10 +13,11 @@ TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")
 
 
-def network_of(cell: CellName, units: int = 7) -> Network:
+def network_of(cell: CellName, units: int = 7, **options: float) -> Network:
     """A network of four items and three categories whose weights are all large enough to matter."""
     torch.manual_seed(3)
-    net = Network(NetworkConfig(cell=cell, units=units), torch.tensor([0, 1, 2, 1]), n_categories=3)
+    config = NetworkConfig(cell=cell, units=units, **options)
+    net = Network(config, torch.tensor([0, 1, 2, 1]), n_categories=3)
     for weight in net.parameters():
         nn.init.normal_(weight, std=0.5)
     return net.eval().requires_grad_(False)
@@ -37,7 +38,7 @@ def inputs_of(batch: int, steps: int) -> Inputs:
 @pytest.mark.parametrize("cell", CELLS)
 def test_states_are_those_of_torchs_own_module(cell: CellName) -> None:
     """With the same weights and inputs, torch's module gives the same states."""
-    net, inputs = network_of(cell), inputs_of(5, 9)
+    net, inputs = network_of(cell, scale=0.0), inputs_of(5, 9)
     trusted = TORCH[cell](7, 7, batch_first=True).requires_grad_(False)
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
         getattr(trusted, f"{name}_l0").copy_(getattr(net, name))
@@ -76,14 +77,47 @@ def test_states_past_the_length_are_zero_and_before_it_do_not_know_of_it() -> No
     torch.testing.assert_close(cut[1], whole[1], atol=0, rtol=0)
 
 
-def test_a_score_is_state_times_item_and_category_plus_bias() -> None:
+def test_a_score_is_the_scaled_cosine_of_state_and_item_plus_bias() -> None:
     """The score of item 3, of category 1, is worked out by hand; the unknown item is never listed."""
-    net = network_of("lstm")
+    net = network_of("lstm", scale=5.0)
     state = torch.randn(2, net.state_size)
     scores = net.scores(state)
-    by_hand = (state[0, :7] * (net.item[3] + net.category[1])).sum() + net.bias[3]
+    hidden, vector = state[0, :7], net.item[3] + net.category[1]
+    length = math.sqrt(float(hidden @ hidden) + 3.0**2)
+    by_hand = 5 * (hidden @ vector) / (length * vector.norm()) + net.bias[3]
     assert scores[0, 3].item() == pytest.approx(by_hand.item(), abs=1e-5)
     assert scores[:, 0].tolist() == [-math.inf, -math.inf]
+
+
+def test_without_a_scale_a_score_is_the_plain_product() -> None:
+    """State times item and category, plus bias."""
+    net = network_of("lstm", scale=0.0)
+    state = torch.randn(2, net.state_size)
+    by_hand = (state[0, :7] * (net.item[3] + net.category[1])).sum() + net.bias[3]
+    assert net.scores(state)[0, 3].item() == pytest.approx(by_hand.item(), abs=1e-5)
+
+
+def test_an_output_of_its_own_leaves_the_inputs_table_out_of_the_scores() -> None:
+    """Untied, the table of the input moves the states and that of the output the scores."""
+    net = network_of("gru", tied=False)
+    state, inputs = torch.randn(2, net.state_size), inputs_of(2, 1)
+    scores, gates = net.scores(state), net.gates(inputs)
+    net.item += 1
+    torch.testing.assert_close(net.scores(state), scores, atol=0, rtol=0)
+    assert not torch.equal(net.gates(inputs), gates)
+    net.item_out[3] *= -1
+    assert net.scores(state)[0, 3] != scores[0, 3]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_without_memory_only_the_last_event_tells(cell: CellName) -> None:
+    """Two histories that end alike end in one state; with memory they do not."""
+    inputs = inputs_of(2, 5)
+    alike = Inputs(*(torch.cat((column[:, :4], column[:1, 4:].expand(2, 1)), 1) for column in inputs))
+    last = network_of(cell, memoryless=True).unroll(alike)[:, -1]
+    torch.testing.assert_close(last[0], last[1], atol=1e-6, rtol=0)
+    last = network_of(cell).unroll(alike)[:, -1]
+    assert (last[0] - last[1]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("column", range(5))
@@ -110,6 +144,8 @@ def test_impossible_shapes_are_refused() -> None:
     """A config no network can be built from says which field and what is allowed."""
     with pytest.raises(ValueError, match="cell is 'cnn'; it must be one of rnn, lstm, gru"):
         NetworkConfig(cell="cnn")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"scale is -1\.0"):
+        NetworkConfig(scale=-1.0)
     with pytest.raises(ValueError, match="units is 0"):
         NetworkConfig(units=0)
     with pytest.raises(ValueError, match=r"input_dropout is 1\.0"):

@@ -73,10 +73,11 @@ def test_a_certain_successor_is_learnt(cell: CellName, loss: LossName) -> None:
     assert mrr > 0.9
 
 
-def test_bpr_max_learns_too() -> None:
-    """The third loss finds the successors as well."""
+@pytest.mark.parametrize("loss", ["bpr_max", "top1_max"])
+def test_pairwise_losses_learn_too(loss: LossName) -> None:
+    """They find the successors as well."""
     log, vocabulary = learnt(round_trips())
-    training = replace(QUICK, loss="bpr_max", epochs=10)
+    training = replace(QUICK, loss=loss, epochs=10)
     trained = train(log, vocabulary, rule=SegmentRule(), network=SMALL, training=training)
     _, mrr = next_item_quality(trained.network, log, cut(log, SegmentRule()), 10**6)
     assert mrr > 0.8
@@ -247,7 +248,9 @@ def test_events_that_teach_nothing_are_refused() -> None:
 def test_a_loss_that_runs_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights that are no numbers are never handed on."""
     log, vocabulary = learnt(round_trips(n_users=30))
-    monkeypatch.setattr(training_module, "full_cross_entropy", lambda hidden, *_: hidden.sum() * math.inf)
+    monkeypatch.setattr(
+        training_module, "full_cross_entropy", lambda hidden, *_, **__: hidden.sum() * math.inf
+    )
     with pytest.raises(TrainingError, match=r"the loss became .*give a learning rate below 0\.01"):
         train(log, vocabulary, rule=SegmentRule(), network=SMALL, training=QUICK)
 
