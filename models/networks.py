@@ -30,7 +30,7 @@ from models.vocabulary import UNKNOWN_ROW
 # A state well below this length meets the items as it is and not as a direction. At the beginning of
 # training states are short, and dividing by their length made gradients under which long sequences
 # were not learnt at all: on a quarter of Online Retail's users recall at 20 stayed at .05, beside .35.
-SHORT = 3.0
+SHORT = 1.0
 
 CellName = Literal["rnn", "lstm", "gru"]
 
@@ -40,8 +40,9 @@ class NetworkConfig:
     """The shape of a network and what is left out at random while it learns.
 
     ``units`` is H, and the length of an item's vector. The dropouts are shares of the input's
-    numbers, of the state's numbers as they meet the items, and of the events whose item is shown
-    as unknown, which is how the network learns what to make of an unknown item. ``scale`` multiplies
+    numbers, of the state's numbers as they meet the items, and of the items that are shown as unknown
+    at the input or met by their category alone at the output, which is how the network learns what
+    to make of an item it was not trained on. ``scale`` multiplies
     the cosine of state and item; 0 stands for their plain product. ``tied``: one table holds the items'
     vectors of input and output. ``memoryless``: the state before each event is zero, which leaves a
     network of the same size that knows the last event alone.
@@ -200,6 +201,24 @@ class Network(nn.Module):
             own = functional.embedding(rows, item, sparse=self.sparse_items)
             vectors = own + functional.embedding(self.item_category[rows], category)
         return functional.normalize(vectors, dim=-1) if self.config.scale else vectors
+
+    def compared(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(K, H) and (K,) the vectors and biases of the items ``rows`` as training compares them.
+
+        Some are met by their category alone, at random and where they have one; so the category learns
+        to speak for an item that was never trained on, and the unknown row's bias to be that of such.
+        """
+        share = self.config.item_dropout
+        if not (self.training and share):
+            return self.item_vectors(rows), self.bias[rows]
+        item, category = self.item_tables[-1], self.category_tables[-1]
+        of_category = self.item_category[rows]
+        own = functional.embedding(rows, item, sparse=self.sparse_items)
+        kept = (torch.rand(rows.shape) >= share) | (of_category == UNKNOWN_ROW)
+        vectors = own * kept[:, None] + functional.embedding(of_category, category)
+        if self.config.scale:
+            vectors = functional.normalize(vectors, dim=-1)
+        return vectors, self.bias[rows * kept]
 
     def gates(self, inputs: Inputs) -> Tensor:
         """(..., G*H) the part of a step that does not depend on the state."""

@@ -368,9 +368,14 @@ class _Learner:
 
     @torch.no_grad()
     def forget_untrained(self) -> None:
-        """Leave items without an event to their category: no vector of their own, the lowest bias."""
+        """Leave items without an event to their category: no vector of their own, the unknown row's bias.
+
+        Without a category there is nothing to be said for them: the lowest bias.
+        """
         never = self.counts == 0
         never[UNKNOWN_ROW] = False
+        bias, categories = self.kept.bias, self.kept.item_category
         for table in self.kept.item_tables:
             table[never] = 0.0
-        self.kept.bias[never] = self.kept.bias[self.counts > 0].min()
+        lowest = bias[self.counts > 0].min()
+        bias[never] = torch.where(categories[never] == UNKNOWN_ROW, lowest, bias[UNKNOWN_ROW])

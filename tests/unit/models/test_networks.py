@@ -83,7 +83,7 @@ def test_a_score_is_the_scaled_cosine_of_state_and_item_plus_bias() -> None:
     state = torch.randn(2, net.state_size)
     scores = net.scores(state)
     hidden, vector = state[0, :7], net.item[3] + net.category[1]
-    length = math.sqrt(float(hidden @ hidden) + 3.0**2)
+    length = math.sqrt(float(hidden @ hidden) + 1.0**2)
     by_hand = 5 * (hidden @ vector) / (length * vector.norm()) + net.bias[3]
     assert scores[0, 3].item() == pytest.approx(by_hand.item(), abs=1e-5)
     assert scores[:, 0].tolist() == [-math.inf, -math.inf]
@@ -138,6 +138,22 @@ def test_item_dropout_shows_the_unknown_item_only_while_training() -> None:
     one, two = (Inputs(torch.tensor([row]), *(torch.zeros(1, dtype=torch.long),) * 4) for row in (1, 2))
     assert torch.equal(net.train().gates(one), net.gates(two))
     assert not torch.equal(net.eval().gates(one), net.gates(two))
+
+
+def test_an_item_compared_by_its_category_alone_has_the_unknown_items_bias() -> None:
+    """With nearly all identities dropped, items of one category meet the state alike; others do not."""
+    config = NetworkConfig(units=4, item_dropout=0.999999)
+    net = Network(config, torch.tensor([0, 1, 1, 2, 0]), n_categories=3)
+    nn.init.normal_(net.bias)
+    vectors, bias = net.train().compared(torch.tensor([1, 2, 3, 4]))
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(vectors[0], vectors[2])
+    assert bias[:3].tolist() == [net.bias[0].item()] * 3
+    # An item without a category has nothing else to be met by.
+    torch.testing.assert_close(vectors[3], net.item[4] / net.item[4].norm())
+    assert bias[3] == net.bias[4]
+    serving, _ = net.eval().compared(torch.tensor([1, 2]))
+    assert not torch.equal(serving[0], serving[1])
 
 
 def test_impossible_shapes_are_refused() -> None:

@@ -164,8 +164,8 @@ def test_early_stop_keeps_the_best_epoch_and_trains_again_for_as_many() -> None:
 
 
 def test_items_without_an_event_are_left_to_their_category() -> None:
-    """An item only the items' table lists has no vector of its own and the lowest bias."""
-    items = pl.DataFrame({"item_id": ["cold"], "category_id": ["k"]})
+    """An item only the items' table lists has no vector of its own, and a bias of what is like it."""
+    items = pl.DataFrame({"item_id": ["cold", "bare"], "category_id": ["k", None]})
     fitted = train_from_frame(
         round_trips(n_users=30),
         trained_at_ms=0,
@@ -173,10 +173,12 @@ def test_items_without_an_event_are_left_to_their_category() -> None:
         network=SMALL,
         training=replace(QUICK, epochs=1),
     )
-    network, row = fitted.recommender.network, fitted.recommender.vocabulary.item_row("cold")
-    assert network.item[row].abs().max() == 0
-    assert network.bias[row] == network.bias[1:].min()
-    assert fitted.recommender.popularity[row] == -np.inf
+    network, vocabulary = fitted.recommender.network, fitted.recommender.vocabulary
+    cold, bare = vocabulary.item_row("cold"), vocabulary.item_row("bare")
+    assert network.item[[cold, bare]].abs().max() == 0
+    assert network.bias[cold] == network.bias[0]
+    assert network.bias[bare] == network.bias[1:].min()
+    assert fitted.recommender.popularity[cold] == -np.inf
 
 
 def test_fitting_goes_from_a_frame_to_an_artifact(tmp_path: Path) -> None:
