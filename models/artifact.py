@@ -5,7 +5,7 @@ An artifact is a folder:
 - weights.safetensors: the network's weights by their names;
 - tables.safetensors: item_category and popularity, (N,) each;
 - vocabulary.json: the item and category ids in the order of their rows;
-- neighbours.safetensors: the arrays of item CF, where the artifact has them.
+- blend.safetensors: the blend's neighbours and weights, where the artifact has one.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from models.blend import Blend
 from models.errors import ArtifactError
 from models.networks import Network, NetworkConfig
 from models.recommender import Recommender
@@ -36,7 +37,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 TABLES = "tables.safetensors"
 VOCABULARY = "vocabulary.json"
-NEIGHBOURS = "neighbours.safetensors"
+BLEND = "blend.safetensors"
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def _write(
         TABLES: safetensors.numpy.save(tables),
         VOCABULARY: json.dumps(ids, ensure_ascii=False, separators=(",", ":")).encode(),
     }
-    if recommender.neighbours:
-        contents[NEIGHBOURS] = safetensors.numpy.save(dict(recommender.neighbours))
+    if recommender.blend is not None:
+        contents[BLEND] = safetensors.numpy.save(recommender.blend.arrays)
     for name, content in contents.items():
         (draft / name).write_bytes(content)
     manifest = Manifest(
@@ -144,7 +145,8 @@ def read_manifest(directory: str | Path) -> Manifest:
             "train again, or use the freshet that wrote it"
         )
     try:
-        shape = {"network": NetworkConfig(**said["network"]), "rule": SegmentRule(**said["rule"])}
+        network = NetworkConfig(**_BEFORE | said["network"])
+        shape = {"network": network, "rule": SegmentRule(**said["rule"])}
         return Manifest(**said | shape)
     except (ValueError, TypeError, KeyError) as failure:
         raise ArtifactError(f"{path} cannot be understood ({failure}); {_REMEDY}") from failure
@@ -158,8 +160,8 @@ def load(directory: str | Path) -> Recommender:
     folder = Path(directory)
     manifest = read_manifest(folder)
     contents = {name: _checked(folder / name, manifest.files) for name in (WEIGHTS, TABLES, VOCABULARY)}
-    if NEIGHBOURS in manifest.files:
-        contents[NEIGHBOURS] = _checked(folder / NEIGHBOURS, manifest.files)
+    if BLEND in manifest.files:
+        contents[BLEND] = _checked(folder / BLEND, manifest.files)
     try:
         return _built(manifest, contents)
     except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as failure:
@@ -177,7 +179,7 @@ def _built(manifest: Manifest, contents: Mapping[str, bytes]) -> Recommender:
     category = torch.from_numpy(vocabulary.item_category.astype(np.int64))
     network = Network(manifest.network, category, n_categories=vocabulary.n_categories)
     network.load_state_dict(safetensors.torch.load(contents[WEIGHTS]))
-    neighbours = safetensors.numpy.load(contents[NEIGHBOURS]) if NEIGHBOURS in contents else {}
+    blend = Blend.from_arrays(safetensors.numpy.load(contents[BLEND])) if BLEND in contents else None
     return Recommender(
         version=manifest.version,
         network=network,
@@ -185,7 +187,7 @@ def _built(manifest: Manifest, contents: Mapping[str, bytes]) -> Recommender:
         rule=manifest.rule,
         popularity=tables["popularity"],
         trained_at_ms=manifest.trained_at_ms,
-        neighbours=neighbours,
+        blend=blend,
     )
 
 
@@ -213,5 +215,8 @@ def _finite(value: Any) -> Any:
         return {name: _finite(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
+
+# What networks were before their manifests said so.
+_BEFORE: Mapping[str, Any] = {"scale": 0.0}
 
 _REMEDY = "copy the artifact again, or train a new one with `freshet train`"

@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 
 from models.artifact import Manifest, save
+from models.blend import Blend
+from models.blend_fitting import BlendConfig, fit_blend
 from models.cleaning import CleaningRule, suspicious_users
 from models.errors import TrainingError
 from models.events import EventLog
@@ -80,13 +82,16 @@ def train_from_frame(
     trained = train(
         log, vocabulary, rule=rule, network=network or NetworkConfig(), training=training, progress=progress
     )
+    popular = popularity(log, vocabulary.n_items)
+    blend = fit_blend(trained, log, vocabulary, rule=rule, config=BlendConfig(seed=training.seed))
     recommender = Recommender(
-        version=version_of(trained.network, vocabulary, trained_at_ms),
+        version=version_of(trained.network, vocabulary, trained_at_ms, blend=blend),
         network=trained.network,
         vocabulary=vocabulary,
         rule=rule,
-        popularity=popularity(log, vocabulary.n_items),
+        popularity=popular,
         trained_at_ms=trained_at_ms,
+        blend=blend,
     )
     return Fitted(recommender, training, _figures(log, trained, len(suspicious)))
 
@@ -100,7 +105,9 @@ def save_fitted(fitted: Fitted, folder: str | Path) -> tuple[Path, Manifest]:
     return place, manifest
 
 
-def version_of(network: Network, vocabulary: Vocabulary, trained_at_ms: int) -> str:
+def version_of(
+    network: Network, vocabulary: Vocabulary, trained_at_ms: int, *, blend: Blend | None = None
+) -> str:
     """A name for these weights: when they were trained (UTC), and a digest of what they are.
 
     Sorts by time; equal weights trained at the same time have the same name.
@@ -109,6 +116,9 @@ def version_of(network: Network, vocabulary: Vocabulary, trained_at_ms: int) -> 
     for name, weight in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.numpy().tobytes())
+    for name, array in sorted(({} if blend is None else blend.arrays).items()):
+        digest.update(name.encode())
+        digest.update(array.tobytes())
     digest.update("\0".join(vocabulary.item_ids).encode())
     trained_at = datetime.fromtimestamp(trained_at_ms / 1000, UTC)
     return f"{trained_at:%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"

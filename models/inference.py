@@ -20,8 +20,11 @@ PROJECTED_NUMBERS = 50_000_000
 class Frozen:
     """What serving computes of a network that no longer changes."""
 
-    def __init__(self, network: Network) -> None:
-        """Lay out the tables; ``network`` is not kept in step with later changes."""
+    def __init__(self, network: Network, prior: Tensor | None = None) -> None:
+        """Lay out the tables; ``network`` is not kept in step with later changes.
+
+        ``prior`` (N,) is added to every score.
+        """
         self._network = network
         with torch.inference_mode():
             tables: list[Tensor] = [
@@ -43,8 +46,9 @@ class Frozen:
                     network.bias_ih
                 )  # each event has one behaviour
             self._table = table
-            bias = network.bias[:, None]
-            self._vectors = torch.cat((network.item_vectors(), bias), 1).contiguous()  # (N, H + 1)
+            bias = network.bias if prior is None else network.bias + prior
+            vectors = (network.item_vectors(), bias[:, None])
+            self._vectors = torch.cat(vectors, 1).contiguous()  # (N, H + 1)
 
     def gates(self, inputs: Inputs) -> Tensor:
         """(..., G*H) what ``Network.gates`` gives."""
@@ -67,7 +71,7 @@ class Frozen:
         return seen.view(*shape, -1)
 
     def scores(self, state: Tensor) -> Tensor:
-        """(B, N) what ``Network.scores`` gives."""
+        """(B, N) what ``Network.scores`` gives, and the prior."""
         hidden = self._network.output(state)
         ones = hidden.new_ones(len(hidden), 1)
         # With the bias as one more column the result is written once, not first with the bias.

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from models.context import TEMPORAL_SPACE, fit_temporal
 from models.item_cf import ITEM_CF_SPACE, WINDOWED_ITEM_CF_SPACE, fit_item_cf, fit_windowed_item_cf
 from models.learning import Learning, Progress
-from models.recurrent import RECURRENT_SPACE, fit_gru, fit_lstm, fit_rnn
+from models.recurrent import RECURRENT_SPACE, fit_blended, fit_gru, fit_lstm, fit_memoryless, fit_rnn
 from models.sequential import TRANSITIONS_SPACE, fit_transitions
 from models.space import Space
 from models.systems import RECENT_POPULARITY_SPACE, System, fit_popularity, fit_recent_popularity
@@ -41,6 +41,8 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
         "gru": Entry(fit_gru, drawn=True, space=RECURRENT_SPACE),
         "lstm": Entry(fit_lstm, drawn=True, space=RECURRENT_SPACE),
         "rnn": Entry(fit_rnn, drawn=True, space=RECURRENT_SPACE),
+        "memoryless": Entry(fit_memoryless, drawn=True, space=RECURRENT_SPACE),
+        "blend": Entry(fit_blended, drawn=True, space=RECURRENT_SPACE),
     }
 )
 """In the order of the tables."""

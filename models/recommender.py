@@ -4,7 +4,7 @@ Axes: B users, S state, N items.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.blend import Blend
 from models.inference import Frozen
+from models.memory import Memories
 from models.networks import Inputs, Network
 from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
@@ -36,8 +38,8 @@ def key_of(version: str) -> int:
 class Recommender:
     """A trained network with its vocabulary, its segment rule and the fallback.
 
-    ``popularity`` (N,) scores the items for users without a history; ``neighbours`` are the arrays
-    of item CF, if the artifact has them. ``trained_at_ms`` is since the epoch. Nothing here changes
+    ``popularity`` (N,) scores the items for users without a history. With a ``blend`` scores are the
+    network's and the blend's together. ``trained_at_ms`` is since the epoch. Nothing here changes
     after construction, so threads may share it.
     """
 
@@ -47,7 +49,7 @@ class Recommender:
     rule: SegmentRule
     popularity: Floats
     trained_at_ms: int
-    neighbours: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    blend: Blend | None = None
     key: int = field(init=False)
     _frozen: Frozen = field(init=False, repr=False)
 
@@ -61,7 +63,8 @@ class Recommender:
             if len(table) != n_items:
                 raise ValueError(f"{len(table)} {name} for a vocabulary of {n_items} items")
         self.network.eval().requires_grad_(False)
-        object.__setattr__(self, "_frozen", Frozen(self.network))
+        prior = None if self.blend is None else torch.from_numpy(self.blend.prior)
+        object.__setattr__(self, "_frozen", Frozen(self.network, prior))
         object.__setattr__(self, "key", key_of(self.version))
 
     @property
@@ -112,9 +115,15 @@ class Recommender:
         return states
 
     @torch.inference_mode()
-    def scores(self, states: Floats) -> Floats:
-        """(B, N) a score for each item; the unknown item's is -inf."""
-        return self._frozen.scores(_float32(states)).numpy()
+    def scores(self, states: Floats, memories: Memories | None = None) -> Floats:
+        """(B, N) a score for each item; the unknown item's is -inf.
+
+        ``memories`` are those of the same B users; only a recommender with a blend looks at them.
+        """
+        scores: Floats = self._frozen.scores(_float32(states)).numpy()
+        if self.blend is not None and memories is not None:
+            self.blend.add(scores, memories)
+        return scores
 
 
 def _padded(sequences: Sequence[UserSequence], length: int) -> Inputs:

@@ -38,6 +38,8 @@ SYSTEMS = (
     "gru",
     "lstm",
     "rnn",
+    "memoryless",
+    "blend",
 )
 """The names of `models.lineup`, whose import takes seconds that `--help` need not wait for."""
 

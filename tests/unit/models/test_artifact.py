@@ -9,6 +9,7 @@ import pytest
 
 from models import artifact
 from models.errors import ArtifactError
+from models.memory import Memories
 from models.networks import CellName
 from tests.support.recommenders import small_recommender
 
@@ -38,14 +39,32 @@ def test_a_loaded_recommender_serves_as_the_saved_one(tmp_path: Path, cell: Cell
     assert (loaded.rule, loaded.key, loaded.trained_at_ms) == (saved.rule, saved.key, saved.trained_at_ms)
 
 
-def test_neighbours_travel_with_the_artifact(tmp_path: Path) -> None:
-    """Arrays of item CF come back with their types; without them there are none."""
-    arrays = {"rows": np.arange(6, dtype=np.int32), "weights": np.ones(6, np.float32)}
-    artifact.save(tmp_path / "a", replace(small_recommender(), neighbours=arrays))
-    loaded = artifact.load(tmp_path / "a").neighbours
-    assert {name: (array.dtype, array.tolist()) for name, array in loaded.items()} == {
-        name: (array.dtype, array.tolist()) for name, array in arrays.items()
-    }
+def test_a_blend_travels_with_the_artifact(tmp_path: Path) -> None:
+    """Its arrays come back bit for bit, and so do its scores."""
+    saved = small_recommender(blended=True)
+    artifact.save(tmp_path / "a", saved)
+    loaded = artifact.load(tmp_path / "a")
+    assert saved.blend is not None
+    assert loaded.blend is not None
+    for name, array in saved.blend.arrays.items():
+        assert np.array_equal(loaded.blend.arrays[name], array), name
+    states = np.random.default_rng(0).normal(size=(1, saved.state_size)).astype(np.float32)
+    memories = Memories.of([[1, 5, 3]], [[3]])
+    assert np.array_equal(loaded.scores(states, memories), saved.scores(states, memories))
+    assert not np.array_equal(loaded.scores(states, memories), loaded.scores(states, Memories.empty(1)))
+
+
+def test_an_artifact_from_before_cosines_and_blends_scores_as_it_did(tmp_path: Path) -> None:
+    """A manifest that does not say how state and item meet means their plain product."""
+    artifact.save(tmp_path / "a", small_recommender(scale=0.0))
+    manifest = tmp_path / "a" / artifact.MANIFEST
+    said = json.loads(manifest.read_text())
+    for name in ("scale", "tied", "memoryless"):
+        del said["network"][name]
+    manifest.write_text(json.dumps(said))
+    loaded, states = artifact.load(tmp_path / "a"), np.ones((1, 8), np.float32)
+    assert loaded.blend is None
+    assert np.array_equal(loaded.scores(states), small_recommender(scale=0.0).scores(states))
 
 
 def test_ids_of_any_script_and_quote_survive(tmp_path: Path) -> None:

@@ -1,0 +1,237 @@
+"""How the blend comes to its weights: by what people did next while nothing of it had been seen.
+
+The weights are those under which the next items are most likely (a conditional logit, McFadden
+1974) among the items that come into question, over the newest part of the training events. The
+network, the neighbours and the popularity used for it know only what came before, so the items that
+came up since stand for those that will come up later: what is new has a weight as well. What is
+served has the same weights, and learnt the rest from everything.
+
+Axes: N items, E examples (a target and an item that came into question for it), F features.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from models.blend import RANGES, VOICES, Blend, Matrix, belongings, matrix_of, nearness
+from models.events import EventLog
+from models.features import DAY_MS, HOUR_MS
+from models.memory import Memories
+from models.neighbours import NEIGHBOURS, ItemNeighbours
+from models.ranking import UNKNOWN_ROW, Scores, top_n
+from models.recommender import Recommender
+from models.segment import SegmentRule
+from models.training import Trained
+from models.vocabulary import Vocabulary
+from models.walk import Walk
+
+Floats = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+# Events of the last hours, days and weeks each tell of another kind of fashion.
+HALF_LIVES_MS = (6 * HOUR_MS, 2 * DAY_MS, 14 * DAY_MS)
+_PER_EVENT = 10  # an event that has lost nine tenths of its weight still counts as one
+_CELLS_AT_ONCE = 1 << 23  # users side by side times items: 32 MiB for each feature
+
+
+@dataclass(frozen=True)
+class BlendConfig:
+    """How a blend is made.
+
+    ``neighbours`` is the K of equation 2, ``window_ms`` the m of equation 4 (None: no limit).
+    ``targets`` of the newest part teach the weights, at most, of users chosen with ``seed``; for each
+    of them the best ``candidates`` of every part come into question, and everything the user had.
+    ``penalty`` is the weight of the squared weights, of features divided by their deviation.
+    """
+
+    seed: int = 1
+    neighbours: int = NEIGHBOURS
+    window_ms: int | None = DAY_MS
+    targets: int = 8000
+    candidates: int = 50
+    penalty: float = 1.0
+
+
+class Evidence(NamedTuple):
+    """What the events up to a point in time say of the items, beside the network."""
+
+    neighbours: ItemNeighbours
+    tallies: Floats  # (N, 2 + half-lives) whether each item was never had; logarithms of how often
+
+    @classmethod
+    def of(cls, log: EventLog, n_items: int, config: BlendConfig) -> "Evidence":
+        """Count the events of ``log``; ages are those at its newest event."""
+        neighbours = ItemNeighbours.fit(log, n_items=n_items, k=config.neighbours, window_ms=config.window_ms)
+        age_ms = log.time_ms.max() - log.time_ms
+        lately = [
+            np.bincount(log.item, weights=np.exp2(-age_ms / half_life_ms), minlength=n_items)
+            for half_life_ms in HALF_LIVES_MS
+        ]
+        counts = np.bincount(log.item, minlength=n_items)
+        often = np.log1p(np.stack((counts, *(_PER_EVENT * tally for tally in lately)), 1))
+        return cls(neighbours, np.column_stack((counts == 0, often)).astype(np.float32))
+
+
+class Parts(NamedTuple):
+    """The weights of the network, the tallies, the sums of similarities and what a user had."""
+
+    network: float
+    tallies: Floats
+    near: Floats
+    had: Floats
+
+    def blend(self, evidence: Evidence) -> Blend:
+        """The blend with these weights, on the scale of the network's scores."""
+        near, had, tallies = (part / self.network for part in (self.near, self.had, self.tallies))
+        prior = (evidence.tallies @ tallies).astype(np.float32)
+        return Blend(evidence.neighbours, prior, near.astype(np.float32), had.astype(np.float32))
+
+
+class Examples(NamedTuple):
+    """The items that came into question, target after target."""
+
+    features: Floats  # (E, F)
+    right: NDArray[np.bool_]  # (E,) which of them was the target; one of each target's
+    begins: NDArray[np.intp]  # where each target's begin
+
+
+def fit_blend(
+    trained: Trained, log: EventLog, vocabulary: Vocabulary, *, rule: SegmentRule, config: BlendConfig
+) -> Blend | None:
+    """The blend that goes with a trained network; None where nothing was held back to learn it from."""
+    if trained.rehearsal is None:
+        return None
+    network, since_ms = trained.rehearsal
+    nothing = np.zeros(vocabulary.n_items, np.float32)
+    rehearsed = Recommender("rehearsal", network, vocabulary, rule, nothing, 0)
+    parts = learn_parts(rehearsed, log, since_ms, config)
+    return parts.blend(Evidence.of(log, vocabulary.n_items, config))
+
+
+def learn_parts(recommender: Recommender, log: EventLog, since_ms: int, config: BlendConfig) -> Parts:
+    """Learn the weights from what the users of ``log`` did from ``since_ms`` on.
+
+    ``recommender`` holds the network alone, and knows nothing from then on. Where nobody did
+    anything that could have been foretold, the network's weight is 1 and all others are 0.
+    """
+    n_items = recommender.vocabulary.n_items
+    past = log[log.time_ms < since_ms]
+    evidence = Evidence.of(past, n_items, config)
+    found = list(_examples(recommender, log, since_ms, evidence, config))
+    if not found:
+        return _parts(np.eye(1, _features())[0])
+    features = np.concatenate([example.features for example in found])
+    sizes = np.cumsum([0, *(len(example.right) for example in found)])
+    begins = np.concatenate([example.begins + size for example, size in zip(found, sizes[:-1], strict=True)])
+    right = np.concatenate([example.right for example in found])
+    return _parts(most_likely(Examples(features, right, begins), config.penalty))
+
+
+def most_likely(examples: Examples, penalty: float) -> NDArray[np.float64]:
+    """(F,) the weights under which the targets are most likely; that of the first feature is above 0."""
+    deviation = examples.features.std(0, dtype=np.float64) + 1e-6
+    features = (examples.features / deviation).astype(np.float32)
+    begins, right = examples.begins, examples.right
+    sizes = np.diff(begins, append=len(right))
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = (features @ weights.astype(np.float32)).astype(np.float64)  # (E,)
+        best = np.maximum.reduceat(scores, begins)
+        share = np.exp(scores - np.repeat(best, sizes))
+        total = np.add.reduceat(share, begins)
+        lost = (np.log(total) + best).sum() - scores[right].sum()
+        share /= np.repeat(total, sizes)
+        share[right] -= 1
+        slope = (share.astype(np.float32) @ features).astype(np.float64)
+        return lost + penalty * (weights @ weights) / 2, slope + penalty * weights
+
+    bounds = [(1e-3, None), *((None, None) for _ in deviation[1:])]
+    begin = np.eye(1, len(deviation))[0]
+    found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds).x
+    weights: NDArray[np.float64] = found / deviation
+    return weights
+
+
+def _features() -> int:
+    """F: the network, the tallies, the sums of similarities, what a user had."""
+    return 3 + len(HALF_LIVES_MS) + len(VOICES) + 2 * RANGES
+
+
+def _parts(weights: NDArray[np.float64]) -> Parts:
+    """The weights (F,) by what they belong to."""
+    near = len(weights) - 2 * RANGES
+    tallies = near - len(VOICES)
+    values = weights.astype(np.float32)
+    return Parts(float(values[0]), values[1:tallies], values[tallies:near], values[near:].reshape(2, RANGES))
+
+
+def _examples(
+    recommender: Recommender, log: EventLog, since_ms: int, evidence: Evidence, config: BlendConfig
+) -> Iterator[Examples]:
+    """Walk users through their newest events, and look before each at what comes into question."""
+    starts = log.starts.astype(np.int64)
+    first, end = starts[:-1], starts[1:]
+    past = np.concatenate(([0], np.cumsum(log.time_ms < since_ms)))
+    begin = first + past[end] - past[first]
+    begin = np.maximum(begin, first + 1)  # there is no state before the first event
+    users = np.flatnonzero(end > begin)
+    users = np.random.default_rng(config.seed).permutation(users)
+    users = users[: 1 + np.searchsorted(np.cumsum((end - begin)[users]), config.targets)]
+    users = users[np.argsort(begin[users] - end[users], kind="stable")]
+    matrix = matrix_of(evidence.neighbours)
+    size = max(1, _CELLS_AT_ONCE // len(evidence.tallies))
+    for start in range(0, len(users), size):
+        together = users[start : start + size]
+        walk = Walk(recommender, log, len(together), remember=True)
+        walk.start(first[together], begin[together])
+        lengths = (end - begin)[together]
+        for step in range(int(lengths[0])):
+            walking = together[lengths > step]
+            target = log.item[begin[walking] + step]
+            some = np.flatnonzero((target != UNKNOWN_ROW) & walk.known[: len(walking)])
+            if len(some) and walk.memories is not None:
+                scores = recommender.scores(walk.states[some])
+                questioned = _Questioned(scores, evidence.tallies, matrix, walk.memories[some], config)
+                example = questioned.examples(target[some])
+                if len(example.begins):
+                    yield example
+            walk.advance(begin[walking] + step)
+
+
+class _Questioned:
+    """The items that come into question for B users, and their features."""
+
+    def __init__(
+        self, scores: Scores, tallies: Floats, matrix: Matrix, memories: Memories, config: BlendConfig
+    ) -> None:
+        self.scores, self.tallies = scores, tallies
+        self.near = [part.toarray() for part in nearness(matrix, memories)]
+        self.had = np.full(scores.shape, -1, np.int8)
+        lines, items, kinds = belongings(memories)
+        self.had[lines, items] = kinds
+        self.asked = self.had >= 0  # (B, N)
+        new = np.where(tallies[:, 0] > 0, scores, np.float32(-np.inf))
+        for part in (scores, new, *self.near):
+            rows, _ = top_n(part, config.candidates)
+            found = rows > UNKNOWN_ROW
+            self.asked[np.nonzero(found)[0], rows[found]] = True
+        popular, _ = top_n(np.ascontiguousarray(tallies[:, 1:].T), config.candidates)
+        self.asked[:, popular[popular > UNKNOWN_ROW]] = True
+        self.asked &= scores > -np.inf
+
+    def examples(self, target: NDArray[np.integer]) -> Examples:
+        """Those of the users whose ``target`` (B,) is among the items in question."""
+        every = np.arange(len(target))
+        self.asked &= self.asked[every, target][:, None]
+        line, item = np.nonzero(self.asked)
+        kinds = self.had[line, item]
+        had = np.zeros((len(line), 2 * RANGES), np.float32)
+        had[np.flatnonzero(kinds >= 0), kinds[kinds >= 0]] = 1
+        columns = [self.scores[line, item], *self.tallies[item].T]
+        near = [part[line, item] for part in self.near]
+        features = np.column_stack((*columns, *near, had)).astype(np.float32, copy=False)
+        return Examples(features, item == target[line], np.flatnonzero(np.diff(line, prepend=-1)))

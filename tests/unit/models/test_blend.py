@@ -1,0 +1,130 @@
+"""What a blend adds to a score, and how it comes to its weights."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.blend import RANGES, Blend
+from models.blend_fitting import BlendConfig, Examples, fit_blend, most_likely
+from models.events import EventLog
+from models.memory import Memories
+from models.neighbours import ItemNeighbours
+from models.networks import NetworkConfig
+from models.segment import SegmentRule
+from models.training import TrainingConfig, train
+from models.vocabulary import Vocabulary
+
+# Item 1 is near to 2 (.4) and 3 (.2), item 2 to 3 (.1).
+NEIGHBOURS = ItemNeighbours(
+    np.array([0, 0, 2, 3, 3]), np.array([2, 3, 3], np.int32), np.array([0.4, 0.2, 0.1], np.float32)
+)
+NOTHING = np.zeros((2, RANGES), np.float32)
+
+
+def blend(**parts: np.ndarray) -> Blend:
+    """A blend of the neighbours above that adds nothing but the ``parts``."""
+    plain = {"prior": np.zeros(4, np.float32), "near": np.zeros(2, np.float32), "had": NOTHING}
+    return Blend(NEIGHBOURS, **plain | parts)
+
+
+def added(made: Blend, history: list[int], segment: list[int]) -> list[float]:
+    """What it adds to the scores of one user."""
+    scores = np.zeros((1, 4), np.float32)
+    made.add(scores, Memories.of([history], [segment]))
+    return scores[0].tolist()
+
+
+def test_the_newest_item_counts_in_full_and_the_one_before_by_half() -> None:
+    """A user had 1, then 2: item 3 is near 2 by .1 and near 1 by .2; item 2 near 1 by .4."""
+    near = np.array([1, 0], np.float32)
+    of_two, of_three = math.log(1 + 0.5 * 0.4 / 1e-3), math.log(1 + (0.1 + 0.5 * 0.2) / 1e-3)
+    assert added(blend(near=near), [1, 2], [1, 2]) == pytest.approx([0, 0, of_two, of_three], rel=1e-5)
+
+
+def test_the_second_sum_falls_off_slowly() -> None:
+    """There an item weighs .9 of the one after it, and the weights of the sums are multiplied in."""
+    near = np.array([0, 2], np.float32)
+    of_two, of_three = math.log(1 + 0.9 * 0.4 / 1e-3), math.log(1 + (0.1 + 0.9 * 0.2) / 1e-3)
+    assert added(blend(near=near), [1, 2], [2]) == pytest.approx([0, 0, 2 * of_two, 2 * of_three], rel=1e-5)
+
+
+def test_having_had_an_item_counts_by_its_place_and_apart_before_the_segment() -> None:
+    """Of 3, 1, 2 the last two are the segment's: places 0 and 1 fresh, place 2 (of range 2) earlier."""
+    had = NOTHING.copy()
+    had[0, :2], had[1, 2] = (5, 6), 7
+    assert added(blend(had=had), [3, 1, 2], [1, 2]) == [0, 6, 5, 7]
+
+
+def test_arrays_of_another_shape_are_refused() -> None:
+    """What is no blend of these neighbours says so."""
+    with pytest.raises(ValueError, match="the blend's near has shape"):
+        blend(near=np.zeros(3, np.float32))
+
+
+def test_the_most_likely_weights_give_the_shares_that_were_seen() -> None:
+    """Of two items, one marked, the marked one was taken 3 times in 4: its weight is log 3."""
+    features = np.tile(np.array([[0, 1], [0, 0]], np.float32), (400, 1))
+    right = np.tile(np.array([True, False, True, False, True, False, False, True]), 100)
+    weights = most_likely(Examples(features, right, np.arange(0, 800, 2)), penalty=0.0)
+    assert weights[1] == pytest.approx(math.log(3), abs=1e-2)
+
+
+def walks(*, again: bool) -> pl.DataFrame:
+    """Users who draw from 40 items at random: half of the time ``again`` one of their own, or else never."""
+    rng = np.random.default_rng(1)
+    items: list[int] = []
+    for _ in range(120):
+        own: list[int] = []
+        for _ in range(12):
+            fresh = [item for item in range(40) if item not in own]
+            back = again and own and rng.random() < 0.5
+            own.append(int(rng.choice(own if back else fresh)))
+        items += own
+    time_ms = np.arange(12) * 3_600_000 * 5 + rng.integers(0, 10**7, 120)[:, None]
+    return pl.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(120), 12).astype(str),
+            "item_id": [str(item) for item in items],
+            "category_id": pl.Series([None] * len(items), dtype=pl.String),
+            "behavior": pl.Series([0] * len(items), dtype=pl.Int8),
+            "timestamp": time_ms.ravel(),
+        }
+    )
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_repeats_and_novelty_are_learnt(again: bool) -> None:
+    """Where people come back to what they had it counts for an item, where they never do against it."""
+    frame = walks(again=again)
+    vocabulary = Vocabulary.from_frame(frame)
+    log = EventLog.from_frame(frame, vocabulary)
+    trained = train(
+        log,
+        vocabulary,
+        rule=SegmentRule(),
+        network=NetworkConfig(units=8),
+        training=TrainingConfig(epochs=2, validation_share=0.2),
+    )
+    made = [
+        fit_blend(trained, log, vocabulary, rule=SegmentRule(), config=BlendConfig(targets=200))
+        for _ in range(2)
+    ]
+    assert made[0] is not None
+    assert made[1] is not None
+    had = made[0].had[0, 1:3]  # of the segment: the last but one, and the two before
+    assert (had > 0).all() if again else (had < 0).all()
+    assert all(np.array_equal(array, made[1].arrays[name]) for name, array in made[0].arrays.items())
+
+
+def test_without_a_rehearsal_there_is_no_blend() -> None:
+    """Weights are learnt from what nothing had seen, or not at all."""
+    frame = walks(again=True)
+    vocabulary = Vocabulary.from_frame(frame)
+    log = EventLog.from_frame(frame, vocabulary)
+    training = TrainingConfig(epochs=1, validation_share=0.0)
+    network = NetworkConfig(units=4)
+    trained = train(log, vocabulary, rule=SegmentRule(), network=network, training=training)
+    assert trained.rehearsal is None
+    assert fit_blend(trained, log, vocabulary, rule=SegmentRule(), config=BlendConfig()) is None
