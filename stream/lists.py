@@ -10,7 +10,7 @@ from stream.effects import Effects, Outgoing
 from stream.list_encoder import ListEncoder
 from stream.messages import EventRef, ListItem, ListKind, RecommendationList, encode
 from stream.rules import Rules
-from stream.serving import Floats, Rows, Serving
+from stream.serving import Floats, History, Rows, Serving
 from stream.state import UserState
 
 #: Hidden states ranked in one matrix product: bounds the scores held at once (rows by catalogue).
@@ -41,6 +41,8 @@ class Due(NamedTuple):
     barred: set[str] | None
     #: The texts of the user's own last items, newest first, where lists are made of those.
     recent: Collection[bytes] | None
+    #: What the user had, where scores need it.
+    history: History | None = None
 
 
 class Ranked(NamedTuple):
@@ -94,7 +96,7 @@ class Lists:
         send: bool = True,
     ) -> Due:
         """Note an owed list with all that must be read off the state now."""
-        recent = exclude = barred = None
+        recent = exclude = barred = history = None
         operation = -1
         if send and self.rules.recent:
             recent = self._recent_items(state)
@@ -105,7 +107,11 @@ class Lists:
             operation = len(line.operations) - 1
             if not _has_history(state, self.serving):
                 line = None
-        return Due(key, user_id, item_id, ref, produced_ms, send, line, operation, exclude, barred, recent)
+            elif self.serving.remembers:
+                history = self.serving.history(state)
+        return Due(
+            key, user_id, item_id, ref, produced_ms, send, line, operation, exclude, barred, recent, history
+        )
 
     def _excluded(self, state: UserState, serving: Serving) -> Rows | None:
         """Return the rows a list of this user leaves out."""
@@ -194,6 +200,7 @@ class Lists:
         rows, scores = serving.rank(
             states,
             self.rules.list_size,
+            histories=[history for number in numbers if (history := due[number].history) is not None],
             exclude=_exclusions(due, numbers),
             max_per_category=self.rules.max_per_category,
         )

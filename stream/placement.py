@@ -19,6 +19,7 @@ from stream.state import (
     id_text,
     pack_gap,
     pack_gaps,
+    remembered,
 )
 
 
@@ -141,7 +142,8 @@ def _begin(state: UserState, previous: Window, window: Window) -> None:
     if not drop:
         return
     state.shortened = True
-    state.item_texts = state.item_texts.split(b"\n", drop)[drop]
+    *gone, state.item_texts = state.item_texts.split(b"\n", drop)
+    state.past = remembered(state.past, gone)
     state.behaviors = state.behaviors[drop:]
     state.categories = state.categories[drop * CATEGORY_BYTES :]
     state.event_keys = state.event_keys[drop * EVENT_KEY_BYTES :]

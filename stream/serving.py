@@ -1,16 +1,26 @@
 """The weights in force and what may be listed: what the pure core sees of the model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from models.memory import Memories
 from models.ranking import top_n
 from models.recommender import Recommender
-from stream.state import category_key
+from stream.state import ITEM_KEY_BYTES, UserState, category_key, id_text, item_key
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+
+
+class History(NamedTuple):
+    """What a user had, as rows, oldest first, and the part of it that is the segment."""
+
+    items: list[int]
+    segment: list[int]
 
 
 class Serving:
@@ -51,11 +61,40 @@ class Serving:
         known = int(self._item_category[item_row]) if item_row else 0
         return known or self._category_rows.get(key, 0)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether scores need what users had beside their hidden states."""
+        return self.recommender.blend is not None
+
+    def history(self, state: UserState) -> History:
+        """Return what the user had, as far as the weights know it."""
+        rows, past = self._rows_of_keys, state.past
+        keys = (past[at : at + ITEM_KEY_BYTES] for at in range(0, len(past), ITEM_KEY_BYTES))
+        retained = [self.item_row(item_id) for item_id in state.items]
+        return History([*(rows.get(key, 0) for key in keys), *retained], retained[state.start :])
+
+    @cached_property
+    def _rows_of_keys(self) -> dict[bytes, int]:
+        """The rows by what stands for their items in users' records."""
+        return {item_key(id_text(item_id)): row for row, item_id in enumerate(self.item_ids) if row}
+
     def rank(
-        self, states: Floats, n: int, *, exclude: list[Rows] | None, max_per_category: int
+        self,
+        states: Floats,
+        n: int,
+        *,
+        histories: Sequence[History] = (),
+        exclude: list[Rows] | None,
+        max_per_category: int,
     ) -> tuple[Rows, Floats]:
-        """Return the best ``n`` rows for each of the hidden states (B, S), and their scores."""
-        return self._top(self.recommender.scores(states), n, exclude, max_per_category)
+        """Return the best ``n`` rows for each of the hidden states (B, S), and their scores.
+
+        ``histories`` are those of the same users, where the recommender ``remembers``.
+        """
+        memories = None
+        if self.remembers:
+            memories = Memories.of([had.items for had in histories], [had.segment for had in histories])
+        return self._top(self.recommender.scores(states, memories), n, exclude, max_per_category)
 
     def popular(
         self, count: int, n: int, *, exclude: list[Rows] | None, max_per_category: int

@@ -18,6 +18,7 @@ import msgspec
 import xxhash
 
 from models.cleaning import NEW, Activity
+from models.memory import PLACES
 from models.segment import Window
 from stream.errors import StateError
 
@@ -26,7 +27,9 @@ SOURCES = 5
 NEVER = -1
 CATEGORY_BYTES = 4
 EVENT_KEY_BYTES = 6
+ITEM_KEY_BYTES = 4
 CATEGORIES_REMEMBERED = 100_000
+ITEMS_REMEMBERED = 100_000
 
 
 class UserState(msgspec.Struct, array_like=True, gc=False):
@@ -76,6 +79,8 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     held: tuple[int, int, int, int] | None = None
     #: When the event of ``held`` was produced.
     held_produced_ms: int = 0
+    #: The item keys of events that were let go, none twice, the newest last (see ``remembered``).
+    past: bytes = b""
 
     @property
     def window(self) -> Window:
@@ -167,6 +172,24 @@ def category_key(category_id: str | None) -> int:
     for items the weights do not know, and only there.
     """
     return xxhash.xxh32_intdigest(category_id.encode()) or 1 if category_id else 0
+
+
+@lru_cache(ITEMS_REMEMBERED)
+def item_key(text: bytes) -> bytes:
+    """Return the 4 bytes that stand for an item, by its ``id_text``, whose event was let go.
+
+    Among a million items about a hundred pairs share them; one is then taken for the other as
+    something the user had long ago, and only there.
+    """
+    return xxhash.xxh32_digest(text)
+
+
+def remembered(past: bytes, texts: Iterable[bytes]) -> bytes:
+    """Return ``past`` with the keys of more items behind it: none twice, the newest that a memory holds."""
+    keys = [past[at : at + ITEM_KEY_BYTES] for at in range(0, len(past), ITEM_KEY_BYTES)]
+    keys += map(item_key, texts)
+    newest = list(dict.fromkeys(reversed(keys)))[:PLACES]
+    return b"".join(reversed(newest))
 
 
 def event_key(event_id: str | None) -> bytes:
