@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from models.category_popularity import CATEGORY_POPULARITY_SPACE, fit_category_popularity
 from models.context import TEMPORAL_SPACE, fit_temporal
 from models.item_cf import ITEM_CF_SPACE, WINDOWED_ITEM_CF_SPACE, fit_item_cf, fit_windowed_item_cf
 from models.learning import Learning, Progress
@@ -31,6 +32,7 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
     {
         "popularity": Entry(fit_popularity),
         "recent-popularity": Entry(fit_recent_popularity, space=RECENT_POPULARITY_SPACE),
+        "category-popularity": Entry(fit_category_popularity, space=CATEGORY_POPULARITY_SPACE),
         "item-cf": Entry(fit_item_cf, space=ITEM_CF_SPACE),
         "item-cf-windowed": Entry(fit_windowed_item_cf, space=WINDOWED_ITEM_CF_SPACE),
         "user-cf-cosine": Entry(fit_user_cf_cosine, space=USER_CF_SPACE),

@@ -132,12 +132,18 @@ class _PlainProgress:
         """Print the last line."""
         self._print()
 
+    def _left(self, took_s: float) -> str:
+        """About how long the rest will take at this pace; nothing where that cannot be said."""
+        if not self._total or not 0 < self._done < self._total:
+            return ""
+        return f"(about {took_s / self._done * (self._total - self._done):,.0f} s left)"
+
     def _print(self) -> None:
         """Print where it stands."""
         self._printed_s = time.monotonic()
         share = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
-        took = f"in {self._printed_s - self._begun_s:.1f} s"
-        words = (f"{self._title}:", share, self._unit, took, self._note)
+        took_s = self._printed_s - self._begun_s
+        words = (f"{self._title}:", share, self._unit, f"in {took_s:.1f} s", self._left(took_s), self._note)
         note(" ".join(word for word in words if word))
 
 
@@ -152,6 +158,7 @@ def _bar(title: str, *, total: int | None, unit: str) -> Iterator[Progress]:
         rich_progress.MofNCompleteColumn(),
         rich_progress.TextColumn(unit),
         rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
         rich_progress.TextColumn("{task.fields[words]}"),
     )
     with rich_progress.Progress(*columns, console=rich_console(stderr=True)) as drawn:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SYSTEMS = (
     "popularity",
     "recent-popularity",
+    "category-popularity",
     "item-cf",
     "item-cf-windowed",
     "user-cf-cosine",

@@ -1,0 +1,80 @@
+"""Popularity within the category: what the shop has most asked for of the kinds a user looked at last.
+
+The plainest system that can list an item it was never trained on, by its category, and so what hits
+on new items are measured against. ``N`` item rows, ``C`` category rows, ``B`` users.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.events import EventLog
+from models.histories import NewestEvents
+from models.learning import Learning, Progress
+from models.ranking import UNKNOWN_ROW, Rows, Scores
+from models.space import Range, Space
+from models.systems import Flags, Follower, Positions
+
+
+@dataclass(frozen=True)
+class CategoryPopularityConfig:
+    """How many of a user's last events count, and what each weighs of the one after it."""
+
+    recent: int = 10
+    decay: float = 0.5
+
+
+CATEGORY_POPULARITY_SPACE: Final[Space] = {"recent": Range(1, 50, log=True), "decay": Range(0.1, 1.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryPopularitySystem:
+    """Each item by its share of its category's events, (N,); personal where a category is known."""
+
+    share: NDArray[np.float32]
+    item_category: Rows
+    config: CategoryPopularityConfig
+    name: str = "category-popularity"
+
+    def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
+        """Begin with the newest events of each history."""
+        return _Categories(self, log, NewestEvents.of(log, first, end, self.config.recent))
+
+
+@dataclass(frozen=True, eq=False)
+class _Categories:
+    """The newest events of each user."""
+
+    system: CategoryPopularitySystem
+    log: EventLog
+    newest: NewestEvents
+
+    def advance(self, positions: Positions) -> None:
+        """Put each new event in front."""
+        self.newest.advance(positions)
+
+    def scores(self, count: int) -> tuple[Scores, Flags]:
+        """The weight of an item's category in the user's newest events, times the item's share of it."""
+        system, positions = self.system, self.newest.positions[:count]
+        category = np.where(positions >= 0, self.log.category[positions], UNKNOWN_ROW)  # (B, R)
+        n_categories = 1 + max(int(system.item_category.max(initial=0)), int(category.max(initial=0)))
+        weight = np.zeros((count, n_categories), np.float32)
+        for place, column in enumerate(category.T):
+            weight[np.arange(count), column] += np.float32(system.config.decay**place)
+        weight[:, UNKNOWN_ROW] = 0
+        scores = weight[:, system.item_category] * system.share
+        scores[scores == 0] = -np.inf
+        personal: Flags = np.any(scores > -np.inf, axis=1)
+        return scores[personal], personal
+
+
+def fit_category_popularity(learning: Learning, _: Progress) -> CategoryPopularitySystem:
+    """Count the events of each item and category, half an event more for each item."""
+    item_category = learning.vocabulary.item_category
+    events = np.bincount(learning.train.item, minlength=len(item_category)) + 0.5
+    of_category = np.bincount(item_category, events)
+    share = (events / of_category[item_category]).astype(np.float32)
+    share[UNKNOWN_ROW] = 0
+    return CategoryPopularitySystem(share, item_category, learning.configured(CategoryPopularityConfig()))
