@@ -238,3 +238,25 @@ def test_help_imports_neither_torch_nor_polars() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
     )
+
+
+def test_same_seed_gives_the_same_table_on_one_thread_and_on_two(
+    train: Path, test: Path, tmp_path: Path
+) -> None:
+    """Everything but the times is equal, intervals included."""
+    import torch
+
+    before = torch.get_num_threads()
+    shown = []
+    for threads in (1, 2):
+        report = tmp_path / f"{threads}.json"
+        small = ["--systems", "item-cf,gru", "--epochs", "2", "--units", "8", "--seeds", "3"]
+        try:
+            torch.set_num_threads(threads)
+            options = ["--columns", COLUMNS, "--report", str(report), *small]
+            assert run(["evaluate", "--train", str(train), "--test", str(test), *options]) == 0
+        finally:
+            torch.set_num_threads(before)
+        found = json.loads(report.read_text(encoding="utf-8"))
+        shown.append(([one["figures"] for one in found["systems"]], found["differences"]))
+    assert shown[0] == shown[1]
