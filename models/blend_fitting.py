@@ -22,6 +22,7 @@ from models.events import EventLog
 from models.features import DAY_MS, HOUR_MS
 from models.memory import Memories
 from models.neighbours import NEIGHBOURS, ItemNeighbours
+from models.networks import Network
 from models.ranking import UNKNOWN_ROW, Scores, top_n
 from models.recommender import Recommender
 from models.segment import SegmentRule
@@ -100,7 +101,12 @@ class Examples(NamedTuple):
 
 
 def fit_blend(
-    trained: Trained, log: EventLog, vocabulary: Vocabulary, *, rule: SegmentRule, config: BlendConfig
+    trained: Trained[Network],
+    log: EventLog,
+    vocabulary: Vocabulary,
+    *,
+    rule: SegmentRule,
+    config: BlendConfig,
 ) -> Blend | None:
     """The blend that goes with a trained network; None where nothing was held back to learn it from."""
     if trained.rehearsal is None:

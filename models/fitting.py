@@ -124,7 +124,7 @@ def version_of(
     return f"{trained_at:%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
 
 
-def _figures(log: EventLog, trained: Trained, n_suspicious: int) -> Figures:
+def _figures(log: EventLog, trained: Trained[Network], n_suspicious: int) -> Figures:
     """The figures of a training that has ended."""
     return Figures(
         events=len(log),

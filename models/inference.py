@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.encoder import Inputs
 from models.features import gap_bucket, hour_bucket, weekday_bucket
-from models.networks import Inputs, Network
+from models.networks import Network
 from models.vocabulary import UNKNOWN_ROW
 
 # Up to so many numbers (200 MB) the rows are multiplied with the input weights beforehand, which

@@ -8,6 +8,7 @@ from models.category_popularity import CATEGORY_POPULARITY_SPACE, fit_category_p
 from models.context import TEMPORAL_SPACE, fit_temporal
 from models.item_cf import ITEM_CF_SPACE, WINDOWED_ITEM_CF_SPACE, fit_item_cf, fit_windowed_item_cf
 from models.learning import Learning, Progress
+from models.recomputed import CONVOLUTION_SPACE, TRANSFORMER_SPACE, fit_convolution, fit_transformer
 from models.recurrent import RECURRENT_SPACE, fit_blended, fit_gru, fit_lstm, fit_memoryless, fit_rnn
 from models.sequential import TRANSITIONS_SPACE, fit_transitions
 from models.space import Space
@@ -44,6 +45,8 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
         "lstm": Entry(fit_lstm, drawn=True, space=RECURRENT_SPACE),
         "rnn": Entry(fit_rnn, drawn=True, space=RECURRENT_SPACE),
         "memoryless": Entry(fit_memoryless, drawn=True, space=RECURRENT_SPACE),
+        "transformer": Entry(fit_transformer, drawn=True, space=TRANSFORMER_SPACE),
+        "cnn-gru": Entry(fit_convolution, drawn=True, space=CONVOLUTION_SPACE),
         "blend": Entry(fit_blended, drawn=True, space=RECURRENT_SPACE),
     }
 )

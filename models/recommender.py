@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from models.blend import Blend
+from models.encoder import Inputs
 from models.inference import Frozen
 from models.memory import Memories
-from models.networks import Inputs, Network
+from models.networks import Network
 from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
 

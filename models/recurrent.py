@@ -7,7 +7,7 @@ from models.blend import Blend
 from models.blend_fitting import BlendConfig, fit_blend
 from models.events import EventLog
 from models.learning import Learning, Progress
-from models.networks import CellName, NetworkConfig
+from models.networks import CellName, Network, NetworkConfig
 from models.ranking import Scores
 from models.recommender import Recommender
 from models.space import Choice, Range, Space
@@ -93,7 +93,7 @@ def _fit(cell: CellName, learning: Learning, progress: Progress) -> NetworkSyste
     return _system(cell, learning, _trained(network, learning, progress))
 
 
-def _trained(network: NetworkConfig, learning: Learning, progress: Progress) -> Trained:
+def _trained(network: NetworkConfig, learning: Learning, progress: Progress) -> Trained[Network]:
     """Train a network of this shape."""
     return train(
         learning.train,
@@ -105,7 +105,9 @@ def _trained(network: NetworkConfig, learning: Learning, progress: Progress) -> 
     )
 
 
-def _system(name: str, learning: Learning, trained: Trained, blend: Blend | None = None) -> NetworkSystem:
+def _system(
+    name: str, learning: Learning, trained: Trained[Network], blend: Blend | None = None
+) -> NetworkSystem:
     """What walks the events with a trained network."""
     recommender = Recommender(
         name, trained.network, learning.vocabulary, learning.rule, learning.popularity, 0, blend

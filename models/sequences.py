@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.encoder import Inputs
 from models.events import EventLog
-from models.networks import Inputs
 from models.segment import SegmentRule, windows
 from models.vocabulary import UNKNOWN_ROW
 

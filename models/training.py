@@ -11,23 +11,26 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.encoder import Encoder
 from models.errors import TrainingError
 from models.events import EventLog
 from models.features import DAY_MS
 from models.losses import Sampler, bpr_max, full_cross_entropy, sampled_cross_entropy, top1_max
-from models.networks import Network, NetworkConfig
 from models.segment import SegmentRule
 from models.sequences import Segments, batched, cut, padded, targets, with_targets
 from models.vocabulary import UNKNOWN_ROW, Vocabulary
 
+Built = TypeVar("Built", bound=Encoder)
+Built_co = TypeVar("Built_co", bound=Encoder, covariant=True)
 LossName = Literal["auto", "full", "sampled", "bpr_max", "top1_max"]
 
 # Adam's, with a shorter memory of squares than its usual .999: an item is met in few steps of an epoch.
@@ -126,24 +129,31 @@ class Epoch(NamedTuple):
     mrr: float
 
 
-class Rehearsal(NamedTuple):
+class Shape(Protocol[Built_co]):
+    """The config of a kind of network, which builds it."""
+
+    def build(self, item_category: Tensor, n_categories: int) -> Built_co:
+        """A network with weights drawn from torch's generator."""
+
+
+class Rehearsal(NamedTuple, Generic[Built]):
     """The network of the first training, of which nothing from ``since_ms`` on was a target or was shown."""
 
-    network: Network
+    network: Built
     since_ms: int
 
 
-class Trained(NamedTuple):
+class Trained(NamedTuple, Generic[Built]):
     """A trained network and how it went: every epoch in order, and the one whose weights were kept.
 
     ``rehearsal`` is None where nothing was held back.
     """
 
-    network: Network
+    network: Built
     epochs: tuple[Epoch, ...]
     best: Epoch
     n_targets: int
-    rehearsal: Rehearsal | None = None
+    rehearsal: "Rehearsal[Built] | None" = None
 
 
 Progress = Callable[[Epoch], None]
@@ -154,10 +164,10 @@ def train(
     vocabulary: Vocabulary,
     *,
     rule: SegmentRule,
-    network: NetworkConfig,
+    network: Shape[Built],
     training: TrainingConfig,
     progress: Progress | None = None,
-) -> Trained:
+) -> Trained[Built]:
     """Train a network on the log's events; the same arguments give the same weights.
 
     ``progress`` is called after each epoch. Raises TrainingError when there is nothing to learn from.
@@ -168,11 +178,11 @@ def train(
     old, new = hold_back(log, segments, training.validation_share)
     epochs: list[Epoch] = []
 
-    def attempt(known: Segments, held_back: Segments, n_epochs: int) -> tuple[Network, Epoch]:
-        with torch.random.fork_rng(devices=[]):
+    def attempt(known: Segments, held_back: Segments, n_epochs: int) -> tuple[Built, Epoch]:
+        with torch.random.fork_rng(devices=[]), _one_thread():
             torch.manual_seed(training.seed)
             category = torch.from_numpy(vocabulary.item_category.copy())
-            fresh = Network(network, category, n_categories=vocabulary.n_categories)
+            fresh = network.build(category, vocabulary.n_categories)
             learner = _Learner(log, fresh, training)
             return learner.descend(known, held_back, n_epochs, report)
 
@@ -189,6 +199,17 @@ def train(
             last, _ = attempt(segments, segments[:0], best.number)
     n_targets = int((segments.end - segments.target).sum())
     return Trained(last.requires_grad_(False).eval(), tuple(epochs), best, n_targets, rehearsal)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Add up on one thread, since the order of sums, and so the weights, depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def hold_back(log: EventLog, segments: Segments, share: float) -> tuple[Segments, Segments]:
@@ -211,7 +232,7 @@ def _cut_ms(log: EventLog, share: float) -> int:
 
 @torch.inference_mode()
 def next_item_quality(
-    network: Network, log: EventLog, segments: Segments, max_targets: int
+    network: Encoder, log: EventLog, segments: Segments, max_targets: int
 ) -> tuple[float, float]:
     """Recall and MRR at 20 of the segments' next items, all items ranked; of evenly chosen segments if many.
 
@@ -235,10 +256,10 @@ def next_item_quality(
     return listed.double().mean().item(), torch.where(listed, 1 / rank.double(), 0.0).mean().item()
 
 
-class _Learner:
+class _Learner(Generic[Built]):
     """A network under training, and what its losses need."""
 
-    def __init__(self, log: EventLog, network: Network, config: TrainingConfig) -> None:
+    def __init__(self, log: EventLog, network: Built, config: TrainingConfig) -> None:
         self.log, self.network, self.config = log, network, config
         self.rng = np.random.default_rng(config.seed)
         n_items = len(network.bias)
@@ -255,7 +276,7 @@ class _Learner:
 
     def descend(
         self, known: Segments, held_back: Segments, n_epochs: int, report: Progress
-    ) -> tuple[Network, Epoch]:
+    ) -> tuple[Built, Epoch]:
         """Learn from ``known`` until what is held back has not improved for ``patience`` epochs.
 
         The network has the weights of the epoch returned: the best, or the last with nothing held back.
@@ -314,7 +335,7 @@ class _Learner:
         """One step down the gradient of a batch; its mean loss and number of targets."""
         places, target = targets(self.log, batch)
         states = self.network.unroll(padded(self.log, batch.start, batch.end - 1)).flatten(0, 1)[places]
-        hidden = functional.dropout(self.network.output(states), self.network.config.state_dropout)  # (M, H)
+        hidden = functional.dropout(self.network.output(states), self.network.shape.state_dropout)  # (M, H)
         loss = self._loss(hidden, target)
         for optimizer in optimizers:
             share = ROW_RATE if isinstance(optimizer, torch.optim.SparseAdam) else 1.0

@@ -40,6 +40,8 @@ SYSTEMS = (
     "lstm",
     "rnn",
     "memoryless",
+    "transformer",
+    "cnn-gru",
     "blend",
 )
 """The names of `models.lineup`, whose import takes seconds that `--help` need not wait for."""

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from models.encoder import Inputs
 from models.features import gap_bucket, hour_bucket, weekday_bucket
-from models.networks import CellName, Inputs, Network, NetworkConfig
+from models.networks import CellName, Network, NetworkConfig
 
 TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")

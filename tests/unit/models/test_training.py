@@ -26,15 +26,6 @@ QUICK = TrainingConfig(epochs=6, validation_share=0.0, negatives=64)
 SMALL = NetworkConfig(units=16, input_dropout=0.1, state_dropout=0.1)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    """The order of sums, and so the weights, depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def round_trips(n_users: int = 200, length: int = 8) -> pl.DataFrame:
     """Users who walk the items in a circle, each from a place of their own, one step a minute."""
     rng = np.random.default_rng(0)
@@ -98,6 +89,27 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(loss: Loss
     one, again, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["item"], other["item"])
+
+
+def test_one_thread_and_two_give_the_same_weights() -> None:
+    """Weights are the same bit for bit, and whoever trains has as many threads afterwards as before."""
+    log, vocabulary = learnt(round_trips(n_users=40))
+
+    network = replace(SMALL, units=64)
+
+    def weights(threads: int) -> dict[str, torch.Tensor]:
+        torch.set_num_threads(threads)
+        training = replace(QUICK, epochs=2, loss="sampled", validation_share=0.2)
+        trained = train(log, vocabulary, rule=SegmentRule(), network=network, training=training)
+        assert torch.get_num_threads() == threads
+        return trained.network.state_dict()
+
+    before = torch.get_num_threads()
+    try:
+        one, two = weights(1), weights(2)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(weight, two[name]) for name, weight in one.items())
 
 
 def test_training_leaves_the_global_generator_alone() -> None:
