@@ -84,6 +84,7 @@ class Worker:
         # Workers scale by processes: more threads would only wait for one another at these sizes.
         torch.set_num_threads(1)
         await self.web.start()
+        ticking = asyncio.create_task(self._watch(self._tick))
         try:
             counts = await require_topics(self.settings)
             self.recommending.dispatch.dead_letter_partitions = counts[self.settings.topics.dead_letter]
@@ -98,6 +99,7 @@ class Worker:
             await self.models.stop()
             await self.items.stop()
             await self.web.stop()
+            ticking.cancel()
         if self._failure is not None:
             raise self._failure
 
@@ -115,7 +117,7 @@ class Worker:
         self.app.finalize()
         timers = [
             asyncio.create_task(self._watch(timer))
-            for timer in (self._tick, self._look_for_broker, self._measure_lag, self._send_held)
+            for timer in (self._note_state, self._look_for_broker, self._measure_lag, self._send_held)
         ]
         try:
             await self.app.maybe_start()
@@ -177,8 +179,13 @@ class Worker:
     # Timers.
 
     async def _tick(self) -> None:
+        """Show that the loop goes round, from before the first answer of the broker to the end."""
         while True:
             self._ticked = time.monotonic()
+            await asyncio.sleep(TICK_S)
+
+    async def _note_state(self) -> None:
+        while True:
             self.telemetry.state_users.set(self.app.records.users())
             if not self.ready.is_set() and all(self.readiness().values()):
                 self.ready.set()

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
 from stream import worker as worker_module
 from stream.follow import Follower
@@ -39,6 +40,24 @@ async def test_a_worker_that_waits_for_its_weights_can_be_stopped(
     monkeypatch.setattr(Follower, "_follow", follow)
     running = asyncio.create_task(worker.run())
     await asyncio.wait_for(waiting.wait(), LIMIT_S)
+    worker.stop()
+    await asyncio.wait_for(running, LIMIT_S)
+
+
+async def test_a_worker_that_waits_for_its_weights_is_healthy(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop ticks although nothing is served yet: no one ends the process for being slow to start."""
+    monkeypatch.setattr(worker_module, "TICK_S", 0.01)
+    monkeypatch.setattr(worker_module, "SILENT_LIMIT_S", 0.5)
+    monkeypatch.setattr(Follower, "_follow", lambda *_: asyncio.Event().wait())
+    running = asyncio.create_task(worker.run())
+    loop = asyncio.get_running_loop()
+    waited = asyncio.Event()
+    loop.call_later(1.0, waited.set)
+    await asyncio.wait_for(waited.wait(), LIMIT_S)
+    async with ClientSession() as client, client.get(f"http://127.0.0.1:{worker.web.port}/healthz") as answer:
+        assert answer.status == 200
     worker.stop()
     await asyncio.wait_for(running, LIMIT_S)
 
