@@ -22,7 +22,7 @@ UNKNOWN_ROW = 0
 
 CHUNK = 64  # columns under one maximum; near sqrt(N / n) for the catalogues of design.md
 _BLOCK_CELLS = 1 << 19  # 2 MiB of scores at a time stay in the processor's cache
-_LOWEST_FIRST = (1 << 31) - 1
+_LOWEST = np.finfo(np.float32).min  # -inf is below it and never listed
 
 
 def top_n(
@@ -53,7 +53,7 @@ def top_n(
             found = _best_spread(candidates, n, categories, max_per_category)
         else:
             found = _best(candidates, n)
-        rows[block, : found[0].shape[1]], best[block, : found[1].shape[1]] = found
+        rows[block], best[block] = found
     return rows, best
 
 
@@ -119,28 +119,33 @@ def _bar(part: Scores, exclude: Sequence[NDArray[np.integer]]) -> None:
 
 
 def _best(scores: Tensor, n: int) -> tuple[Rows, Scores]:
-    """The best n columns of (B, C * CHUNK) in order, -1 where the score is -inf; (B, at most n)."""
+    """The best n columns of (B, C * CHUNK) in order, -1 where the score is -inf; both (B, n).
+
+    The n-th highest maximum of a chunk is a score that n columns reach, so only those that reach it
+    are put in order: a few more than n where scores differ, all of them where they are equal.
+    """
     count, width = scores.shape
     chunked = scores.view(count, width // CHUNK, CHUNK)  # (B, C, CHUNK)
     maxima = chunked.amax(2)  # (B, C), not a number where one of the chunk is not
     if torch.isnan(maxima).any():
         raise ValueError("a score is not a number; the weights that made it are broken")
-    columns = torch.arange(width)
+    reached = np.full(count, _LOWEST, np.float32)
     if maxima.shape[1] > n:
-        chunks = _order_keys(maxima, torch.arange(maxima.shape[1])).topk(n, sorted=False).indices  # (B, n)
-        scores = chunked.gather(1, chunks[:, :, None].expand(-1, -1, CHUNK)).flatten(1)  # (B, n * CHUNK)
-        columns = (chunks[:, :, None] * CHUNK + torch.arange(CHUNK)).flatten(1)
-    places = _order_keys(scores, columns).topk(min(n, scores.shape[1])).indices  # (B, n)
-    best = scores.gather(1, places)
-    found = columns.expand_as(scores).gather(1, places).masked_fill_(best == -torch.inf, NO_ROW)
-    return found.to(torch.int32).numpy(), best.numpy()
-
-
-def _order_keys(scores: Tensor, columns: Tensor) -> Tensor:
-    """Integers in the order of (score, lower column); no two are equal, so ties need no rule of their own."""
-    bits = scores.view(torch.int32).to(torch.int64)
-    ordered = torch.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)  # IEEE 754: negative floats count downwards
-    return (ordered << 32) + (_LOWEST_FIRST - columns)
+        np.maximum(maxima.topk(n).values[:, -1].numpy(), _LOWEST, out=reached)
+    chunk_line, chunk = np.nonzero(maxima.numpy() >= reached[:, None])  # (P,)
+    values = chunked.numpy()[chunk_line, chunk]  # (P, CHUNK)
+    at, within = np.nonzero(values >= reached[chunk_line, None])  # (M,), by line and then by column
+    line, column, value = chunk_line[at], chunk[at] * CHUNK + within, values[at, within]
+    order = np.lexsort((-value, line))  # stable, so equal scores stay in the order of their columns
+    lengths = np.bincount(line, minlength=count)
+    place = np.arange(len(line)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    listed = place < n
+    order, place = order[listed], place[listed]
+    rows = np.full((count, n), NO_ROW, np.int32)
+    best = np.full((count, n), -np.inf, np.float32)
+    rows[line[order], place] = column[order]
+    best[line[order], place] = value[order]
+    return rows, best
 
 
 def _best_spread(scores: Tensor, n: int, categories: Rows, limit: int) -> tuple[Rows, Scores]:

@@ -7,8 +7,8 @@ import numpy as np
 
 from stream.advance import Line
 from stream.effects import Effects, Outgoing
-from stream.list_encoder import ListEncoder
-from stream.messages import EventRef, ListItem, ListKind, RecommendationList, encode
+from stream.list_encoder import ListEncoder, Places, scored_items
+from stream.messages import ListItem, ListKind, encode
 from stream.rules import Rules
 from stream.serving import Floats, History, Rows, Serving
 from stream.state import UserState
@@ -46,10 +46,10 @@ class Due(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """A list before it is written: rows of the vocabulary (empty where there are none), ids, scores."""
+    """What stands in a list: rows of the vocabulary (none without weights), and its items as bytes."""
 
-    rows: Rows
-    items: list[ListItem]
+    rows: bytes
+    items: bytes
     kind: ListKind
     model_version: str
 
@@ -76,12 +76,8 @@ class Lists:
         self.serving = serving
         self.topics = topics
         self.fallback = fallback
-        self._recent = ListEncoder(
-            [float(places) for places in range(rules.list_size, 0, -1)],
-            kind="personalized",
-            model_version=RECENT,
-            topics=topics,
-        )
+        self._encoder = ListEncoder(topics)
+        self._recent = Places([float(places) for places in range(rules.list_size, 0, -1)])
 
     def due(
         self,
@@ -105,7 +101,7 @@ class Lists:
         elif send and self.serving is not None and line is not None:
             exclude = self._excluded(state, self.serving)
             operation = len(line.operations) - 1
-            if not _has_history(state, self.serving):
+            if not _has_history(state, item_id, self.serving):
                 line = None
             elif self.serving.remembers:
                 history = self.serving.history(state)
@@ -143,15 +139,18 @@ class Lists:
                 if state is None:
                     continue
                 self._measure(owed, state, effects)
-                if owed.recent is not None:
-                    message = self._recent.encode(owed.user_id, owed.recent, owed.ref, now_ms)
-                    effects.kinds["personalized"] += 1
-                elif ranked is not None and ranked.items:
-                    message = encode(self._message(owed, ranked, now_ms))
-                    effects.kinds[ranked.kind] += 1
-                    state.listed = ranked.rows.tobytes()
-                else:
+                if ranked is None or not ranked.items:
                     continue
+                message = self._encoder.encode(
+                    owed.user_id,
+                    ranked.items,
+                    owed.ref,
+                    now_ms,
+                    kind=ranked.kind,
+                    model_version=ranked.model_version,
+                )
+                effects.kinds[ranked.kind] += 1
+                state.listed = ranked.rows
                 effects.lists.append(Outgoing(owed.key, message, owed.produced_ms))
                 state.listed_for = owed.ref
                 if self.rules.list_interval_ms:
@@ -175,19 +174,20 @@ class Lists:
             if not owed.send:
                 continue
             if owed.recent is not None:
-                continue
-            if self.serving is None:
-                barred = owed.barred or ()
-                items = [
-                    ListItem(item_id, score) for item_id, score in self.fallback if item_id not in barred
-                ]
-                ranked[number] = Ranked(_NO_ROWS, items, "popular", NO_MODEL)
+                ranked[number] = Ranked(b"", self._recent.items(owed.recent), "personalized", RECENT)
+            elif self.serving is None:
+                ranked[number] = self._fallen_back(owed.barred or ())
             else:
                 (personal if owed.line is not None else popular).append(number)
         if self.serving is not None:
             self._rank_personal(due, personal, ranked, self.serving)
             self._rank_popular(due, popular, ranked, self.serving)
         return ranked
+
+    def _fallen_back(self, barred: Collection[str]) -> Ranked:
+        """Return what is popular while there are no weights."""
+        items = [ListItem(item_id, score) for item_id, score in self.fallback if item_id not in barred]
+        return Ranked(b"", b",".join(map(encode, items)), "popular", NO_MODEL)
 
     def _rank_personal(
         self, due: Sequence[Due], numbers: list[int], ranked: list[Ranked | None], serving: Serving
@@ -204,8 +204,7 @@ class Lists:
             exclude=_exclusions(due, numbers),
             max_per_category=self.rules.max_per_category,
         )
-        for number, row, score in zip(numbers, rows, scores, strict=True):
-            ranked[number] = _listed(row, score, "personalized", serving)
+        _note(ranked, numbers, rows, scores, kind="personalized", serving=serving)
 
     def _rank_popular(
         self, due: Sequence[Due], numbers: list[int], ranked: list[Ranked | None], serving: Serving
@@ -218,15 +217,15 @@ class Lists:
             exclude=_exclusions(due, numbers),
             max_per_category=self.rules.max_per_category,
         )
-        for number, row, score in zip(numbers, rows, scores, strict=True):
-            ranked[number] = _listed(row, score, "popular", serving)
+        _note(ranked, numbers, rows, scores, kind="popular", serving=serving)
 
     def recent_list(
         self, user_id: str, state: UserState, ref: tuple[int, int, int, int], now_ms: int
     ) -> bytes:
         """Write the user's own last items as the list of the event ``ref``; the last place scores 1."""
         state.listed_for = ref
-        return self._recent.encode(user_id, self._recent_items(state), ref, now_ms)
+        items = self._recent.items(self._recent_items(state))
+        return self._encoder.encode(user_id, items, ref, now_ms, kind="personalized", model_version=RECENT)
 
     def _recent_items(self, state: UserState) -> Collection[bytes]:
         """Return the texts of the user's last items, newest first, none twice."""
@@ -239,21 +238,10 @@ class Lists:
             return list(newest)[:size]
         return newest
 
-    def _message(self, owed: Due, ranked: Ranked, now_ms: int) -> RecommendationList:
-        source, partition, offset, timestamp_ms = owed.ref
-        return RecommendationList(
-            user_id=owed.user_id,
-            items=ranked.items,
-            kind=ranked.kind,
-            model_version=ranked.model_version,
-            event=EventRef(self.topics[source], partition, offset, timestamp_ms),
-            generated_at=now_ms,
-        )
 
-
-def _has_history(state: UserState, serving: Serving) -> bool:
+def _has_history(state: UserState, newest: str | None, serving: Serving) -> bool:
     """Whether the network knows anything of the user: an item or a category of the segment."""
-    if any(map(serving.item_row, state.segment_items())):
+    if (newest is not None and serving.item_row(newest)) or any(map(serving.item_row, state.segment_items())):
         return True
     return any(serving.category_row(0, key) for key in state.category_keys()[state.start :])
 
@@ -266,12 +254,15 @@ def _exclusions(due: Sequence[Due], numbers: list[int]) -> list[Rows] | None:
     return [_NO_ROWS if rows is None else rows for rows in excluded]
 
 
-def _listed(rows: Rows, scores: Floats, kind: ListKind, serving: Serving) -> Ranked:
-    """Name the ranked rows; a list may be shorter than its size and ends in rows below 1."""
-    ids = serving.item_ids
-    length = int((rows > 0).sum())
-    items = [
-        ListItem(ids[row], score)
-        for row, score in zip(rows[:length].tolist(), scores[:length].tolist(), strict=True)
-    ]
-    return Ranked(rows[:length], items, kind, serving.version)
+def _note(
+    ranked: list[Ranked | None],
+    numbers: list[int],
+    rows: Rows,
+    scores: Floats,
+    *,
+    kind: ListKind,
+    serving: Serving,
+) -> None:
+    """Put the lists with these numbers in their places."""
+    for number, row, items in zip(numbers, rows, scored_items(serving.id_texts, rows, scores), strict=True):
+        ranked[number] = Ranked(row[row > 0].tobytes(), items, kind, serving.version)

@@ -38,6 +38,8 @@ class Serving:
         self.state_bytes = recommender.state_size * 4
         vocabulary = recommender.vocabulary
         self.item_ids = vocabulary.item_ids
+        #: The ids as lists hold them, by row.
+        self.id_texts = np.array([id_text(item_id) for item_id in vocabulary.item_ids], np.object_)
         self.item_row = vocabulary.item_row
         self._item_category = vocabulary.item_category
         self._category_rows = {
@@ -76,7 +78,7 @@ class Serving:
     @cached_property
     def _rows_of_keys(self) -> dict[bytes, int]:
         """The rows by what stands for their items in users' records."""
-        return {item_key(id_text(item_id)): row for row, item_id in enumerate(self.item_ids) if row}
+        return {item_key(text): row for row, text in enumerate(self.id_texts.tolist()) if row}
 
     def rank(
         self,

@@ -3,14 +3,12 @@
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream import messages
 from stream.errors import Rejected
-from stream.list_encoder import ListEncoder
 from stream.messages import (
     ERROR_WORDS,
     MAX_ID_LENGTH,
@@ -29,7 +27,6 @@ from stream.messages import (
     encode,
     parse_timestamp,
 )
-from stream.state import id_text
 
 # Both limits are of wall-clock time, which says nothing about the code on a machine with other work.
 on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -293,18 +290,6 @@ def test_list_is_written_as_the_contract_shows_it():
         "event": {"topic": "events.click", "partition": 3, "offset": 42, "timestamp": NOW_MS},
         "generated_at": NOW_MS + 27,
     }
-
-
-@on_a_busy_machine
-@given(st.text(min_size=1), st.lists(st.text(min_size=1), max_size=5), st.text())
-def test_list_encoder_writes_what_encode_writes(user_id, item_ids, version):
-    """The fast way is byte for byte the plain way, whatever the ids hold."""
-    scores = [1 / place for place in range(1, 6)]
-    fast = ListEncoder(scores, kind="personalized", model_version=version, topics=["a", "events.click"])
-    plain = example_list(item_ids, scores[: len(item_ids)], user_id=user_id, model_version=version)
-    written = fast.encode(user_id, list(map(id_text, item_ids)), (1, 3, 42, NOW_MS), NOW_MS + 27)
-    assert written == encode(plain)
-    assert msgspec.json.decode(written)["user_id"] == user_id
 
 
 def test_dead_letter_headers_say_why_and_where():
