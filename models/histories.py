@@ -1,7 +1,7 @@
 """The newest events of many users, as far as followers that need no more than those keep them."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from models.ranking import UNKNOWN_ROW, Rows
 
 Positions = NDArray[np.int64]
 NOWHERE = -1
+
+Number = TypeVar("Number", bound=np.integer)
 
 
 @dataclass(eq=False)
@@ -34,10 +36,13 @@ class NewestEvents:
 
     def items(self, count: int) -> Rows:
         """(count, R) the items of the first users' events, 0 where there is no event."""
-        positions = self.positions[:count]
-        return np.where(positions == NOWHERE, UNKNOWN_ROW, self.log.item[positions])
+        return self._of(self.log.item, count, UNKNOWN_ROW)
 
     def times_ms(self, count: int) -> Positions:
         """(count, R) the times of the first users' events, 0 where there is no event."""
+        return self._of(self.log.time_ms, count, 0)
+
+    def _of(self, column: NDArray[Number], count: int, missing: int) -> NDArray[Number]:
+        """(count, R) what a column of the log holds of the first users' events."""
         positions = self.positions[:count]
-        return np.where(positions == NOWHERE, 0, self.log.time_ms[positions])
+        return np.where(positions == NOWHERE, column.dtype.type(missing), column[positions])

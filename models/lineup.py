@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from models.category_popularity import CATEGORY_POPULARITY_SPACE, fit_category_popularity
 from models.context import TEMPORAL_SPACE, fit_temporal
+from models.dynamic_training import DYNAMIC_SPACE, fit_dynamic
 from models.item_cf import ITEM_CF_SPACE, WINDOWED_ITEM_CF_SPACE, fit_item_cf, fit_windowed_item_cf
 from models.learning import Learning, Progress
 from models.recomputed import CONVOLUTION_SPACE, TRANSFORMER_SPACE, fit_convolution, fit_transformer
@@ -41,6 +42,7 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
         "user-cf-adjusted-cosine": Entry(fit_user_cf_adjusted, space=USER_CF_SPACE),
         "transitions": Entry(fit_transitions, space=TRANSITIONS_SPACE),
         "temporal": Entry(fit_temporal, space=TEMPORAL_SPACE),
+        "dynamic": Entry(fit_dynamic, drawn=True, space=DYNAMIC_SPACE),
         "gru": Entry(fit_gru, drawn=True, space=RECURRENT_SPACE),
         "lstm": Entry(fit_lstm, drawn=True, space=RECURRENT_SPACE),
         "rnn": Entry(fit_rnn, drawn=True, space=RECURRENT_SPACE),

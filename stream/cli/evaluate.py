@@ -36,6 +36,7 @@ SYSTEMS = (
     "user-cf-adjusted-cosine",
     "transitions",
     "temporal",
+    "dynamic",
     "gru",
     "lstm",
     "rnn",
