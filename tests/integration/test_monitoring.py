@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -14,6 +15,7 @@ from models.fitting import Fitted
 from stream import worker as worker_module
 from stream.retraining import announce_fitted
 from stream.simulation import Simulation
+from stream.weights import announce
 from stream.worker import Worker
 from tests.support.deployment import Deployment, Sent, event
 from tests.support.kafka_broker import KafkaBroker
@@ -123,6 +125,18 @@ def test_every_rule_is_evaluated_and_recorded(prometheus: Prometheus):
     recorded = [rule["name"] for rule in known if rule["type"] == "recording"]
     assert sorted(recorded) == sorted(rule.name for rule in rules("rules", "record"))
     assert [name for name in recorded if not prometheus.query(name)] == []
+
+
+def test_refused_weights_fire_their_alert_and_no_other(
+    prometheus: Prometheus, deployment: Deployment, worker: WorkerProcess, fitted: Fitted
+):
+    """What the worker counts is what the alert goes by; a worker that serves fires nothing else."""
+    assert prometheus.firing() == set()
+    manifest = asyncio.run(announce_fitted(deployment.settings, fitted, announced=False))
+    damaged = msgspec.structs.replace(manifest, version="damaged", sha256="0" * 64)
+    asyncio.run(announce(deployment.settings, damaged))
+    eventually(lambda: prometheus.firing() == {"FreshetSwapRefused"}, "the alert fires")
+    assert worker.running
 
 
 # The lag.

@@ -128,6 +128,11 @@ class Prometheus:
         found = json.loads(self._get("/api/v1/rules"))
         return [rule for group in found["data"]["groups"] for rule in group["rules"]]
 
+    def firing(self) -> set[str]:
+        """Return the names of the alerts that fire now."""
+        alerts = json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
     def _get(self, path: str, **query: str) -> bytes:
         asked = f"{self._url}{path}?{urlencode(query)}"
         try:
