@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from stream.messages import ListKind
 
-SIGNIFICANT_DIGITS = 6
-"""Digits of a score that are written; a float32 product of the same rows differs in the seventh."""
+SIGNIFICANT_DIGITS = 7
+"""Digits of a score that are written: those a float32 has. Its value as a float64 has seventeen."""
 
 _encode = msgspec.json.Encoder().encode
 

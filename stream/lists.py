@@ -11,7 +11,7 @@ from stream.list_encoder import ListEncoder, Places, scored_items
 from stream.messages import ListItem, ListKind, encode
 from stream.rules import Rules
 from stream.serving import Floats, History, Rows, Serving
-from stream.state import UserState
+from stream.state import UserState, pack_rows, unpack_rows
 
 #: Hidden states ranked in one matrix product: bounds the scores held at once (rows by catalogue).
 RANKED_TOGETHER = 1024
@@ -161,7 +161,7 @@ class Lists:
         if self.serving is None or owed.item_id is None or not state.listed:
             return
         row = self.serving.item_row(owed.item_id)
-        rows = np.frombuffer(state.listed, np.int32).tolist()
+        rows = unpack_rows(state.listed)
         place = rows.index(row) if row in rows else -1
         effects.quality.observe(row, place, list_size=self.rules.list_size)
 
@@ -264,5 +264,6 @@ def _note(
     serving: Serving,
 ) -> None:
     """Put the lists with these numbers in their places."""
-    for number, row, items in zip(numbers, rows, scored_items(serving.id_texts, rows, scores), strict=True):
-        ranked[number] = Ranked(row[row > 0].tobytes(), items, kind, serving.version)
+    texts = scored_items(serving.id_texts, rows, scores)
+    for number, listed, items in zip(numbers, pack_rows(rows), texts, strict=True):
+        ranked[number] = Ranked(listed, items, kind, serving.version)

@@ -15,6 +15,8 @@ from functools import lru_cache
 from itertools import accumulate
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from models.cleaning import NEW, Activity
@@ -69,7 +71,7 @@ class UserState(msgspec.Struct, array_like=True, gc=False):
     #: Items bought and when, for as long as they are kept out of lists.
     bought: list[str] = []
     bought_ms: list[int] = []
-    #: The rows of the list last sent (int32, best first).
+    #: The rows of the list last sent, best first; see ``pack_rows``.
     listed: bytes = b""
     #: The event of the list last sent: source, partition, offset, event time.
     listed_for: tuple[int, int, int, int] | None = None
@@ -147,6 +149,20 @@ def decode_state(data: bytes) -> UserState:
 def new_state() -> UserState:
     """Return the record of a user never seen."""
     return UserState(offsets=[NEVER] * SOURCES)
+
+
+def pack_rows(rows: npt.NDArray[np.int32]) -> list[bytes]:
+    """Return lists of rows (B, n) that end in -1 as records hold them: the bytes of a number, the numbers."""
+    width = np.dtype(np.uint16 if rows.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
+    narrow = rows.astype(width)
+    lengths = (rows > 0).sum(1).tolist()
+    head = bytes((width.itemsize,))
+    return [head + line[:length].tobytes() for line, length in zip(narrow, lengths, strict=True)]
+
+
+def unpack_rows(packed: bytes) -> list[int]:
+    """Return the rows of a list, best first."""
+    return np.frombuffer(packed, f"u{packed[0]}", offset=1).tolist() if packed else []
 
 
 def pack_gaps(gaps: Iterable[int]) -> bytes:

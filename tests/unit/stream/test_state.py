@@ -1,6 +1,7 @@
 """A user's record: placing events, telling repeats, and its bytes."""
 
 import msgspec
+import numpy as np
 import pytest
 
 from models.segment import SegmentRule
@@ -20,6 +21,8 @@ from stream.state import (
     id_text,
     new_state,
     pack_gaps,
+    pack_rows,
+    unpack_rows,
 )
 
 RULE = SegmentRule(span_ms=10, max_events=4)
@@ -240,3 +243,13 @@ def test_a_record_of_another_version_is_refused() -> None:
     state.codec = CODEC + 1
     with pytest.raises(StateError, match=f"version {CODEC + 1}, this freshet reads {CODEC}"):
         decode_state(encode_state(state))
+
+
+@pytest.mark.parametrize(("highest", "width"), [(1, 2), (65_535, 2), (65_536, 4), (2**31 - 1, 4)])
+def test_rows_of_a_list_come_back(highest: int, width: int) -> None:
+    """Each list ends where its rows do; numbers are as wide as the highest row of the batch needs."""
+    rows = np.array([[highest, 1, 2], [3, -1, -1], [-1, -1, -1]], np.int32)
+    packed = pack_rows(rows)
+    assert [unpack_rows(one) for one in packed] == [[highest, 1, 2], [3], []]
+    assert [len(one) for one in packed] == [1 + 3 * width, 1 + width, 1]
+    assert unpack_rows(b"") == []
