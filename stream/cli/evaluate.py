@@ -148,7 +148,7 @@ def evaluate(
     windows: Windows = None,
     items: Items = None,
     announced: Announced = False,
-    systems: Systems = "popularity,item-cf,gru",
+    systems: Systems = "popularity,item-cf,gru,blend",
     cutoff: Cutoffs = None,
     seeds: Seeds = "1",
     reference: Reference = None,
@@ -229,7 +229,7 @@ def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
     begun_s = time.monotonic()
     for done, run in enumerate(runs, 1):
         took_s = time.monotonic() - begun_s
-        left = f", about {took_s / done * (count - done):,.0f} s left" if done < count else ""
+        left = f", about {took_s / done * (count - done):,.0f} s left at this pace" if done < count else ""
         console.note(
             f"{done} of {count} done: {run.system} learnt in {run.fit_s:.1f} s, "
             f"its lists made in {run.lists_s:.1f} s; {took_s:,.0f} s so far{left}"
@@ -239,7 +239,7 @@ def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
 
 def command_line() -> str:
     """Return the command as it was given, files by their names alone: where they lay says nothing."""
-    words = [Path(word).name if Path(word).is_file() else word for word in sys.argv[1:]]
+    words = [Path(word).name if Path(word).parent.is_dir() else word for word in sys.argv[1:]]
     return shlex.join(["freshet", *words])
 
 
