@@ -100,6 +100,12 @@ def scored_items(
     return found
 
 
+@lru_cache(8)
+def _templates(places: int) -> list[bytes]:
+    """Return what lists of 0 to ``places`` items are filled into: an id and a score for each."""
+    return [b",".join([b'{"item_id":"%b","score":%b}'] * length) for length in range(places + 1)]
+
+
 def _rounded(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The scores to ``SIGNIFICANT_DIGITS``, as the numbers with the shortest texts."""
     magnitude = np.floor(np.log10(np.abs(scores), where=scores != 0, out=np.zeros(scores.shape)))

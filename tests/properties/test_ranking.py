@@ -5,16 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from models.ranking import top_n, top_n_plain
+from models.ranking import FEW_LINES, top_n, top_n_plain
 
-# Few different values, so that most lines are full of ties.
-VALUES = st.sampled_from([-np.inf, -2.5, -0.0, 0.0, 1.0, 1e-30, 3.0])
+# Few different values, so that most lines are full of ties, or values of which hardly two are equal.
+TIED = st.sampled_from([-np.inf, -2.5, -0.0, 0.0, 1.0, 1e-30, 3.0])
+APART = st.floats(-1e3, 1e3, width=32)
 
 
 @st.composite
 def _rankings(draw: st.DrawFn) -> tuple[np.ndarray, int, dict]:
-    lines, width = draw(st.integers(1, 4)), draw(st.integers(1, 400))
-    scores = draw(arrays.arrays(np.float32, (lines, width), elements=VALUES, fill=VALUES))
+    lines, width = draw(st.integers(1, 2 * FEW_LINES)), draw(st.integers(1, 400))
+    values = draw(st.sampled_from([TIED, APART]))
+    scores = draw(arrays.arrays(np.float32, (lines, width), elements=values, fill=TIED))
     rows = st.lists(st.integers(0, width - 1), max_size=8)
     categories = draw(arrays.arrays(np.int32, width, elements=st.integers(0, 3)))
     return (
