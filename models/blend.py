@@ -15,7 +15,7 @@ had, as with news, and great where they do, as with supplies.
 Axes: B users, N items, R places of a memory.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -42,12 +42,14 @@ _RANGE_OF_PLACE = np.minimum(np.ceil(np.log2(np.arange(PLACES) + 1)).astype(np.i
 class Blend:
     """What is added to a network's scores.
 
-    ``prior`` (N,) is what popularity adds to each item, ``near`` (2,) the weights of the two sums of
-    similarities, ``had`` (2, RANGES) those of having had an item, in the segment and before it.
+    ``prior`` (N,) is what popularity adds to each item and ``new`` (1,) what it adds to one that
+    nobody had; ``near`` (2,) the weights of the two sums of similarities, ``had`` (2, RANGES) those of
+    having had an item, in the segment and before it.
     """
 
     neighbours: ItemNeighbours
     prior: Weights
+    new: Weights
     near: Weights
     had: Weights
     _matrix: Matrix = field(init=False, repr=False)
@@ -56,6 +58,7 @@ class Blend:
         """Lay the neighbours out as a matrix; refuse arrays that do not belong together."""
         for name, array, shape in (
             ("prior", self.prior, (self.neighbours.n_items,)),
+            ("new", self.new, (1,)),
             ("near", self.near, (len(VOICES),)),
             ("had", self.had, (2, RANGES)),
         ):
@@ -71,8 +74,8 @@ class Blend:
             arrays["rows"].astype(np.int32),
             arrays["weights"].astype(np.float32),
         )
-        prior, near, had = (arrays[name].astype(np.float32) for name in ("prior", "near", "had"))
-        return cls(neighbours, prior, near, had)
+        names = ("prior", "new", "near", "had")
+        return cls(neighbours, *(arrays[name].astype(np.float32) for name in names))
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -83,9 +86,19 @@ class Blend:
             "rows": neighbours.rows,
             "weights": neighbours.weights,
             "prior": self.prior,
+            "new": self.new,
             "near": self.near,
             "had": self.had,
         }
+
+    def grown(self, n_items: int) -> Self:
+        """The same for a catalogue with more items at its end, which nobody had."""
+        neighbours, more = self.neighbours, n_items - self.neighbours.n_items
+        begins = np.concatenate((neighbours.begins, np.repeat(neighbours.begins[-1:], more)))
+        prior = np.concatenate((self.prior, np.repeat(self.new, more)))
+        return replace(
+            self, neighbours=ItemNeighbours(begins, neighbours.rows, neighbours.weights), prior=prior
+        )
 
     def add(self, scores: Scores, memories: Memories) -> None:
         """Add what the memories say to the ``scores`` (B, N) of the network and the prior."""

@@ -89,7 +89,8 @@ class Parts(NamedTuple):
         """The blend with these weights, on the scale of the network's scores."""
         near, had, tallies = (part / self.network for part in (self.near, self.had, self.tallies))
         prior = (evidence.tallies @ tallies).astype(np.float32)
-        return Blend(evidence.neighbours, prior, near.astype(np.float32), had.astype(np.float32))
+        new = tallies[:1].astype(np.float32)  # of the first tally alone: nobody had it
+        return Blend(evidence.neighbours, prior, new, near.astype(np.float32), had.astype(np.float32))
 
 
 class Examples(NamedTuple):

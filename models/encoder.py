@@ -131,20 +131,37 @@ class Encoder(nn.Module, ABC):
     def compared(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(K, H) and (K,) the vectors and biases of the items ``rows`` as training compares them.
 
-        Some are met by their category alone, at random and where they have one; so the category learns
-        to speak for an item that was never trained on, and the unknown row's bias to be that of such.
+        Some are met as the unknown item of their category, at random and where they have one; so the
+        category learns to speak for an item that was never trained on, beside the unknown row's own
+        vector and bias, which such an item has.
         """
         share = self.shape.item_dropout
         if not (self.training and share):
             return self.item_vectors(rows), self.bias[rows]
         item, category = self.item_tables[-1], self.category_tables[-1]
         of_category = self.item_category[rows]
-        own = functional.embedding(rows, item, sparse=self.sparse_items)
-        kept = (torch.rand(rows.shape) >= share) | (of_category == UNKNOWN_ROW)
-        vectors = own * kept[:, None] + functional.embedding(of_category, category)
+        shown = rows * ((torch.rand(rows.shape) >= share) | (of_category == UNKNOWN_ROW))
+        own = functional.embedding(shown, item, sparse=self.sparse_items)
+        vectors = own + functional.embedding(of_category, category)
         if self.shape.scale:
             vectors = functional.normalize(vectors, dim=-1)
-        return vectors, self.bias[rows * kept]
+        return vectors, self.bias[shown]
+
+    @torch.no_grad()
+    def forget(self, never: Tensor) -> None:
+        """Make the items (N,) that were never trained on the unknown item of their category.
+
+        Without a category there is nothing to be said for them: they get the lowest bias.
+        """
+        never = never.clone()
+        never[UNKNOWN_ROW] = False
+        for table in self.item_tables:
+            table[never] = table[UNKNOWN_ROW].clone()
+        trained = ~never
+        trained[UNKNOWN_ROW] = False
+        lowest = self.bias[trained].min() if trained.any() else self.bias[UNKNOWN_ROW]
+        bare = self.item_category[never] == UNKNOWN_ROW
+        self.bias[never] = torch.where(bare, lowest, self.bias[UNKNOWN_ROW])
 
     def embedded(self, inputs: Inputs) -> Tensor:
         """(..., H) what the network is shown of each event; in training some of it is left out."""

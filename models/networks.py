@@ -5,6 +5,7 @@ the input and the previous state; the output is a score for each item, of which 
 the list. Axes: B users, T steps, H units, S state (H, or 2H for LSTM), G gates of a cell.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -98,6 +99,20 @@ class Network(Encoder):
         self.bias_hh = nn.Parameter(torch.empty(gates))
         for weight in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh):
             drawn(weight, units)
+
+    @torch.no_grad()
+    def grown(self, item_category: Tensor) -> "Network":
+        """The same for a catalogue with more items at its end, which were never trained on."""
+        known, total = len(self.bias), len(item_category)
+        grown = copy.deepcopy(self)
+        grown.item_category = item_category.long()
+        names = ("item", "bias") if self.shape.tied else ("item", "item_out", "bias")
+        for name in names:
+            weight = getattr(self, name)
+            added = weight.new_zeros(total - known, *weight.shape[1:])
+            setattr(grown, name, nn.Parameter(torch.cat((weight, added)), requires_grad=False))
+        grown.forget(torch.arange(total) >= known)
+        return grown
 
     @property
     def state_size(self) -> int:

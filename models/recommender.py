@@ -4,9 +4,9 @@ Axes: B users, S state, N items.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -72,6 +72,30 @@ class Recommender:
     def state_size(self) -> int:
         """S, in float32 numbers."""
         return self.network.state_size
+
+    def announced(self, category_of: Mapping[str, str | None]) -> Self:
+        """The same with more items: those it does not know, but the category of which it does.
+
+        ``category_of`` maps item ids to category ids. Such an item scores as an unknown one of its
+        category, at the input as at the output; rows, states and the version stay what they were.
+        """
+        known = self.vocabulary
+        new = [
+            (item_id, category_id)
+            for item_id, category_id in category_of.items()
+            if known.category_row(category_id) and not known.item_row(item_id)
+        ]
+        if not new:
+            return self
+        vocabulary = known.grow(*zip(*new, strict=True))
+        never = np.full(len(new), -np.inf, np.float32)
+        return replace(
+            self,
+            vocabulary=vocabulary,
+            network=self.network.grown(torch.from_numpy(vocabulary.item_category.astype(np.int64))),
+            popularity=np.concatenate((self.popularity, never)),
+            blend=None if self.blend is None else self.blend.grown(vocabulary.n_items),
+        )
 
     def initial(self, batch: int) -> Floats:
         """(B, S) the states of users without an event."""

@@ -27,7 +27,7 @@ from models.features import DAY_MS
 from models.losses import Sampler, bpr_max, full_cross_entropy, sampled_cross_entropy, top1_max
 from models.segment import SegmentRule
 from models.sequences import Segments, batched, cut, padded, targets, with_targets
-from models.vocabulary import UNKNOWN_ROW, Vocabulary
+from models.vocabulary import Vocabulary
 
 Built = TypeVar("Built", bound=Encoder)
 Built_co = TypeVar("Built_co", bound=Encoder, covariant=True)
@@ -293,7 +293,7 @@ class _Learner(Generic[Built]):
             elif number - best.number >= config.patience:
                 break
         network.load_state_dict(weights)
-        self.forget_untrained()
+        network.forget(self.counts == 0)
         return network, best
 
     def learn(self, segments: Segments, epochs: int, first_rate: float, last_rate: float) -> Iterator[float]:
@@ -386,17 +386,3 @@ class _Learner(Generic[Built]):
             log_q=self.sampler.log_q,
             smoothing=config.label_smoothing,
         )
-
-    @torch.no_grad()
-    def forget_untrained(self) -> None:
-        """Leave items without an event to their category: no vector of their own, the unknown row's bias.
-
-        Without a category there is nothing to be said for them: the lowest bias.
-        """
-        never = self.counts == 0
-        never[UNKNOWN_ROW] = False
-        bias, categories = self.kept.bias, self.kept.item_category
-        for table in self.kept.item_tables:
-            table[never] = 0.0
-        lowest = bias[self.counts > 0].min()
-        bias[never] = torch.where(categories[never] == UNKNOWN_ROW, lowest, bias[UNKNOWN_ROW])

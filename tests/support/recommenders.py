@@ -60,6 +60,7 @@ def small_blend(n_items: int, seed: int = 0) -> Blend:
     return Blend(
         ItemNeighbours(begins.astype(np.int64), near.ravel().astype(np.int32), weights),
         rng.normal(size=n_items).astype(np.float32),
+        rng.normal(size=1).astype(np.float32),
         rng.uniform(0.1, 1, 2).astype(np.float32),
         rng.normal(size=(2, RANGES)).astype(np.float32),
     )

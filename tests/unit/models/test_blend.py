@@ -25,7 +25,12 @@ NOTHING = np.zeros((2, RANGES), np.float32)
 
 def blend(**parts: np.ndarray) -> Blend:
     """A blend of the neighbours above that adds nothing but the ``parts``."""
-    plain = {"prior": np.zeros(4, np.float32), "near": np.zeros(2, np.float32), "had": NOTHING}
+    plain = {
+        "prior": np.zeros(4, np.float32),
+        "new": np.zeros(1, np.float32),
+        "near": np.zeros(2, np.float32),
+        "had": NOTHING,
+    }
     return Blend(NEIGHBOURS, **plain | parts)
 
 

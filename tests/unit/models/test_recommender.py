@@ -9,6 +9,7 @@ import torch
 
 from models import inference
 from models import recommender as recommender_module
+from models.memory import Memories
 from models.networks import CellName
 from models.recommender import UserSequence, key_of
 from tests.support.recommenders import small_recommender, small_vocabulary
@@ -112,3 +113,41 @@ def test_tables_that_do_not_fit_are_refused() -> None:
     fits = small_recommender()
     with pytest.raises(ValueError, match="12 popularity scores for a vocabulary of 5 items"):
         replace(fits, vocabulary=small_vocabulary(n_items=5))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_an_announced_item_has_a_score_at_once(cell: CellName) -> None:
+    """It is the unknown item of its category, at the input as at the output; the others stay as they were."""
+    before = small_recommender(cell, blended=True)
+    after = before.announced({"new": "c2", "i1": "c3", "odd": "nowhere", "bare": None})
+    assert after.vocabulary.item_ids == (*before.vocabulary.item_ids, "new")
+    assert (after.version, after.key) == (before.version, before.key)
+    states = np.random.default_rng(2).normal(size=(3, before.state_size)).astype(np.float32)
+    memories = Memories.of([[1, 5], [2], []], [[5], [2], []])
+    scores = after.scores(states, memories)
+    np.testing.assert_allclose(scores[:, :-1], before.scores(states, memories), atol=1e-5)
+    network, row = before.network, after.vocabulary.item_row("new")
+    vector = network.item[0] + network.category[before.vocabulary.category_row("c2")]
+    hidden = network.output(torch.from_numpy(states))
+    assert before.blend is not None
+    expected = hidden @ (vector / vector.norm()) + network.bias[0] + before.blend.new[0]
+    np.testing.assert_allclose(scores[:, row], expected.numpy(), atol=1e-4)
+    columns = [np.full(3, value) for value in (before.vocabulary.category_row("c2"), 1, 1000, 10**9)]
+    unknown, known = (r.advance(states, np.full(3, i), *columns) for r, i in ((before, 0), (after, row)))
+    np.testing.assert_allclose(known, unknown, atol=1e-5)
+
+
+def test_an_announced_item_that_the_user_had_counts_as_had() -> None:
+    """It takes its place in the memory, and is no longer like the others of its category."""
+    recommender = small_recommender(blended=True).announced({"new": "c2", "newer": "c2"})
+    one, other = (recommender.vocabulary.item_row(item) for item in ("new", "newer"))
+    states = np.ones((1, recommender.state_size), np.float32)
+    scores = recommender.scores(states, Memories.of([[one]], [[one]]))[0]
+    assert recommender.blend is not None
+    assert scores[one] - scores[other] == pytest.approx(float(recommender.blend.had[0, 0]), abs=1e-5)
+
+
+def test_nothing_new_announced_changes_nothing() -> None:
+    """What is known already, or of no known category, leaves the recommender itself."""
+    recommender = small_recommender()
+    assert recommender.announced({"i1": "c1", "odd": "nowhere"}) is recommender
