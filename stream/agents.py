@@ -54,6 +54,9 @@ class Recommending:
         self.serving: Serving | None = None
         self._lists = Lists(rules, None, app.sources)
         self.withdrawn: set[str] = set()
+        #: The category of each item that was announced with one, and of those not yet looked at.
+        self._category_of: dict[str, str] = {}
+        self._news: dict[str, str] = {}
         self.held: dict[bytes, tuple[int, int]] = {}
         #: Held from the first change of a record to the start of its delivery.
         self._changing = asyncio.Lock()
@@ -150,12 +153,30 @@ class Recommending:
             common = self._counted.most_common(self.rules.list_size + len(self.withdrawn))
             popular = [(item, count / total) for item, count in common if item not in self.withdrawn]
             self._lists.fallback = popular[: self.rules.list_size]
+        if self._news and self.serving is not None:
+            # All that was announced since the last batch at once: the catalogue is copied to grow.
+            news, self._news = self._news, {}
+            grown = self.serving.announced(news, self.withdrawn)
+            if grown is not self.serving:
+                self._take(grown)
         return self._lists
 
     def serve(self, recommender: Recommender) -> None:
         """Take weights in force from the next batch on."""
-        self.serving = Serving(recommender, self.withdrawn)
-        self._lists = Lists(self.rules, self.serving, self.app.sources)
+        self._news = {}
+        self._take(Serving(recommender.announced(self._category_of), self.withdrawn))
+
+    def announce(self, item_id: str, category_id: str | None, *, available: bool) -> None:
+        """Take what is said of an item in force from the next batch on."""
+        (self.withdrawn.discard if available else self.withdrawn.add)(item_id)
+        if category_id is not None:
+            self._category_of[item_id] = self._news[item_id] = category_id
+        if self.serving is not None:
+            self.serving.set_available(item_id, available=available)
+
+    def _take(self, serving: Serving) -> None:
+        self.serving = serving
+        self._lists = Lists(self.rules, serving, self.app.sources)
 
     def _store(self, number: int, effects: Effects) -> None:
         """Put the new records where the next batch finds them, and count."""

@@ -1,6 +1,6 @@
 """The weights in force and what may be listed: what the pure core sees of the model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -51,6 +51,11 @@ class Serving:
         )
         for item_id in withdrawn:
             self.set_available(item_id, available=False)
+
+    def announced(self, category_of: Mapping[str, str], withdrawn: Iterable[str] = ()) -> "Serving":
+        """Return what serves the items announced besides, by their categories; itself where none is new."""
+        recommender = self.recommender.announced(category_of)
+        return self if recommender is self.recommender else Serving(recommender, withdrawn)
 
     def set_available(self, item_id: str, *, available: bool) -> None:
         """Allow or forbid an item in lists; an item the weights do not know changes nothing."""

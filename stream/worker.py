@@ -147,20 +147,15 @@ class Worker:
     # Weights and items.
 
     async def _item(self, record: "ConsumerRecord[bytes, bytes]") -> None:
-        """Take one record of the items topic, which says whether an item may be listed."""
+        """Take one record of the items topic, which says what an item is and whether it may be listed."""
         try:
             item_id, item = decode_item(record.key, record.value)
         except Rejected as rejected:
             self.telemetry.dead_letters.labels(rejected.error).inc()
             log.warning("an item is refused: %s", rejected, extra={"offset": record.offset})
             return
-        available = item is not None and item.available
-        if available:
-            self.recommending.withdrawn.discard(item_id)
-        else:
-            self.recommending.withdrawn.add(item_id)
-        if self.recommending.serving is not None:
-            self.recommending.serving.set_available(item_id, available=available)
+        category_id = None if item is None else item.category_id
+        self.recommending.announce(item_id, category_id, available=item is not None and item.available)
 
     # Rebalances.
 

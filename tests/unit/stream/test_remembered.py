@@ -8,6 +8,7 @@ from models.memory import PLACES
 from models.ranking import top_n
 from models.recurrent import NetworkSystem
 from stream.rules import Rules
+from stream.serving import Serving
 from stream.state import ITEM_KEY_BYTES, item_key, remembered
 from tests.support.partitions import EARLIER_MS, SEGMENT, Partition, item_ids, lists_of, serving_of
 from tests.support.recommenders import small_recommender, small_vocabulary
@@ -64,3 +65,30 @@ def test_served_lists_are_those_of_evaluation() -> None:
         rows, scores = top_n(follower.scores(1)[0], 5)
         assert item_ids(made) == [RECOMMENDER.vocabulary.item_ids[row] for row in rows[0]], position
         np.testing.assert_allclose([item.score for item in made.items], scores[0], atol=1e-4)
+
+
+def test_an_announced_item_can_be_in_a_list_at_once() -> None:
+    """A user of its category is listed it after the announcement, and not once it is withdrawn."""
+    plain = serving_of(RECOMMENDER)
+    grown = plain.announced({"new": "c2", "odd": "nowhere"})
+    assert plain.announced({"i1": "c1"}) is plain
+    rules = Rules(segment=SEGMENT, list_size=30)
+
+    def listed(serving: Serving) -> list[str]:
+        partition = Partition(serving, rules)
+        return item_ids(lists_of(partition.run(partition.event("u", "i1", 1)))[0])
+
+    assert "new" not in listed(plain)
+    assert "new" in listed(grown)
+    assert "odd" not in listed(grown)
+    assert "new" not in listed(plain.announced({"new": "c2"}, withdrawn=["new"]))
+
+
+def test_weights_that_grow_keep_states_and_measure_on() -> None:
+    """After an announcement the next event is a step, and the list sent before is still understood."""
+    partition = Partition(serving_of(RECOMMENDER))
+    partition.run(partition.event("u", "i1", 1))
+    partition.serving = partition.serving.announced({"new": "c2"})
+    effects = partition.run(partition.event("u", "i2", 2))
+    assert not effects.rebuilds
+    assert effects.quality.events == 1
