@@ -46,14 +46,19 @@ class _Faded:
 
     def scores(self, count: int) -> tuple[Scores, Flags]:
         """What is near to the user's events, each as far as it has not faded."""
-        scores = self.system.context.scores(self.newest.items(count), self.newest.times_ms(count))
+        newest = self.newest
+        scores = self.system.context.scores(
+            newest.items(count), newest.categories(count), newest.times_ms(count)
+        )
         personal: Flags = np.any(scores > -np.inf, axis=1)
         return scores[personal], personal
 
 
 def fit_temporal(learning: Learning, _: Progress) -> TemporalSystem:
     """Count what is near to what."""
-    config = learning.configured(TemporalConfig())
+    config, vocabulary = learning.configured(TemporalConfig()), learning.vocabulary
     return TemporalSystem(
-        TemporalContext.fit(learning.train, learning.vocabulary.item_category, config=config)
+        TemporalContext.fit(
+            learning.train, vocabulary.item_category, n_categories=vocabulary.n_categories, config=config
+        )
     )

@@ -38,6 +38,10 @@ class NewestEvents:
         """(count, R) the items of the first users' events, 0 where there is no event."""
         return self._of(self.log.item, count, UNKNOWN_ROW)
 
+    def categories(self, count: int) -> Rows:
+        """(count, R) the categories of the first users' events, 0 where there is no event."""
+        return self._of(self.log.category, count, UNKNOWN_ROW)
+
     def times_ms(self, count: int) -> Positions:
         """(count, R) the times of the first users' events, 0 where there is no event."""
         return self._of(self.log.time_ms, count, 0)

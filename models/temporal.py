@@ -33,14 +33,17 @@ from models.similarity import Matrix, had_by
 
 Times = NDArray[np.int64]
 
+_KINDS = 1 + len(Behavior)  # labels of a category: itself, and each operation in it
+
 
 @dataclass(frozen=True)
 class TemporalConfig:
     """``closeness_s``, ``fading_s`` and ``label_share``, its s, are those of the formula.
 
     Chosen on the newest tenth of the training events: on rsc15_100k a closeness of one minute and one
-    hour gave .647/.324 and .621/.306 in R@20/MRR@20, on Taobao label shares of 0 and .3 gave .096/.032
-    and .097/.034; the other settings moved less.
+    hour gave .647/.324 and .621/.306 in R@20/MRR@20; on Taobao label shares of .1, .2 and .4 gave
+    .088/.032, .086/.032 and .079/.032 at item level. Without the labels of unknown items a share of .2
+    gave .094 there, but at category level .412 beside .508.
 
     Two events of a user count when they are at most ``steps`` apart; each item keeps ``neighbours``;
     a user is known by the ``history`` newest events.
@@ -48,7 +51,7 @@ class TemporalConfig:
 
     closeness_s: float = 60.0
     fading_s: float = 60.0
-    label_share: float = 0.2
+    label_share: float = 0.1
     steps: int = 20
     neighbours: int = 200
     history: int = 30
@@ -63,40 +66,44 @@ class TemporalContext:
     config: TemporalConfig
 
     @classmethod
-    def fit(cls, log: EventLog, item_category: Rows, *, config: TemporalConfig) -> Self:
-        """Count; ``item_category`` is (N,). Unknown items count for nothing."""
+    def fit(cls, log: EventLog, item_category: Rows, *, n_categories: int, config: TemporalConfig) -> Self:
+        """Count; ``item_category`` (N,) names rows below ``n_categories``. Unknown items do not count."""
         known = log[log.item != UNKNOWN_ROW]
-        return cls(_near(known, len(item_category), config), label_vectors(known, item_category), config)
+        return cls(
+            _near(known, len(item_category), config),
+            label_vectors(known, item_category, n_categories),
+            config,
+        )
 
-    def scores(self, items: Rows, times_ms: Times) -> Scores:
+    def scores(self, items: Rows, categories: Rows, times_ms: Times) -> Scores:
         """(B, N) the formula's scores; -inf where nothing speaks for an item.
 
-        ``items`` and ``times_ms`` (B, R) are a user's newest events, newest first, item 0 for none.
+        ``items``, ``categories`` and ``times_ms`` (B, R) are a user's newest events, newest first,
+        item and category 0 for none. An item never learnt of has the label of its category alone.
         """
         share = self.config.label_share
-        preferred = self._preferences(items, times_ms)
-        total = sparse.csr_array(
-            (1 - share) * (preferred @ self.near) + share * ((preferred @ self.labels) @ self._labelled)
-        )
+        faded = 1 / (1 + (times_ms[:, :1] - times_ms) / (1000 * self.config.fading_s))  # (B, R)
+        preferred = _weighted(items, faded, self.labels.shape[0])
+        strangers = np.where(items == UNKNOWN_ROW, categories.astype(np.int64) * _KINDS, 0)
+        liked = preferred @ self.labels + _weighted(strangers, faded, self.labels.shape[1])  # (B, L)
+        total = sparse.csr_array((1 - share) * (preferred @ self.near) + share * (liked @ self._labelled))
         total.eliminate_zeros()
         scores = np.full(total.shape, -np.inf, np.float32)
         scores[np.repeat(np.arange(total.shape[0]), np.diff(total.indptr)), total.indices] = total.data
         return scores
-
-    def _preferences(self, items: Rows, times_ms: Times) -> Matrix:
-        """(B, N) g of the time since each event, up to the newest."""
-        lines, places = np.nonzero(items > UNKNOWN_ROW)
-        passed_ms = times_ms[lines, 0] - times_ms[lines, places]
-        faded = 1 / (1 + passed_ms / (1000 * self.config.fading_s))
-        return sparse.csr_array(
-            (faded, (lines, items[lines, places])), shape=(len(items), self.labels.shape[0])
-        )
 
     @cached_property
     def _labelled(self) -> Matrix:
         """(L, N) the items of each label."""
         turned: Matrix = self.labels.T.tocsr()
         return turned
+
+
+def _weighted(columns: NDArray[np.integer], weights: NDArray[np.float64], width: int) -> Matrix:
+    """(B, width) the sum of the weights (B, R) at each of the columns (B, R), column 0 left out."""
+    lines, places = np.nonzero(columns)
+    entries = (lines, columns[lines, places])
+    return sparse.csr_array((weights[lines, places], entries), shape=(len(columns), width))
 
 
 def _near(log: EventLog, n_items: int, config: TemporalConfig) -> Matrix:
@@ -117,7 +124,7 @@ def _near(log: EventLog, n_items: int, config: TemporalConfig) -> Matrix:
     return sparse.csr_array((weights.astype(np.float64), rows, begins), shape=both.shape)
 
 
-def label_vectors(log: EventLog, item_category: Rows) -> Matrix:
+def label_vectors(log: EventLog, item_category: Rows, n_categories: int) -> Matrix:
     """(N, L) unit vectors by TF-IDF: a label for each category, and for each operation in it.
 
     An item has its category's label once, and that of an operation log(1 + n) times when n events did
@@ -127,15 +134,14 @@ def label_vectors(log: EventLog, item_category: Rows) -> Matrix:
     n_items = len(item_category)
     category = item_category.astype(np.int64)
     labelled = np.flatnonzero(category != UNKNOWN_ROW)
-    kinds = 1 + len(Behavior)
     operated = log[category[log.item] != UNKNOWN_ROW]
     rows = np.concatenate((labelled, operated.item.astype(np.int64)))
     labels: NDArray[np.int64] = np.concatenate(
-        (category[labelled] * kinds, category[operated.item] * kinds + 1 + operated.behavior)
+        (category[labelled] * _KINDS, category[operated.item] * _KINDS + 1 + operated.behavior)
     )
-    n_labels = (int(category.max(initial=0)) + 1) * kinds
+    n_labels = n_categories * _KINDS
     counts: Matrix = sparse.csr_array((np.ones(len(rows)), (rows, labels)), shape=(n_items, n_labels))
-    is_operation = counts.indices % kinds != 0
+    is_operation = counts.indices % _KINDS != 0
     counts.data = np.where(is_operation, np.log1p(counts.data), 1.0)
     having = np.bincount(counts.indices, minlength=n_labels)
     counts.data *= np.log(max(n_items - 1, 1) / np.maximum(having, 1))[counts.indices]

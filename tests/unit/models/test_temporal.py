@@ -22,13 +22,17 @@ def _log(*events: tuple[int, int, int, int]) -> EventLog:
 
 
 def _fitted(*events: tuple[int, int, int, int], **config: float) -> TemporalContext:
-    return TemporalContext.fit(_log(*events), CATEGORY, config=TemporalConfig(**config))
+    return TemporalContext.fit(_log(*events), CATEGORY, n_categories=3, config=TemporalConfig(**config))
 
 
-def _scores(context: TemporalContext, *newest: tuple[int, int]) -> np.ndarray:
-    """The scores of a user with these newest events (item, second), newest first."""
+def _scores(context: TemporalContext, *newest: tuple[int, int], stranger: int = 0) -> np.ndarray:
+    """The scores of a user with these newest events (item, second), newest first.
+
+    ``stranger`` is the category of events of item 0.
+    """
     items, seconds = np.array(newest, np.int64).T
-    return context.scores(items[None].astype(np.int32), seconds[None] * 1000)[0]
+    categories = np.where(items == 0, stranger, CATEGORY[items])
+    return context.scores(items[None].astype(np.int32), categories[None], seconds[None] * 1000)[0]
 
 
 TWO_USERS = ((1, 1, 0, CLICK), (1, 2, 30, CLICK), (1, 3, 120, CART), (2, 2, 0, CLICK), (2, 1, 60, CLICK))
@@ -52,7 +56,7 @@ def test_events_further_apart_than_the_steps_do_not_count() -> None:
 
 def test_label_vectors_by_hand() -> None:
     """Two of four items are in category 1; both were clicked, item 1 twice; item 3 was put in a cart."""
-    vectors = label_vectors(_log(*TWO_USERS), CATEGORY)
+    vectors = label_vectors(_log(*TWO_USERS), CATEGORY, 3)
     half, quarter = math.log(4 / 2), math.log(4 / 1)
     first = np.array([half, math.log(1 + 2) * half])  # the category, and clicks in it
     third = np.array([quarter, math.log(1 + 1) * quarter])  # the category, and carts in it
@@ -83,10 +87,21 @@ def test_labels_reach_an_item_that_nobody_had() -> None:
     assert scores[2] == pytest.approx(0.25 * alike)
 
 
+def test_unknown_item_speaks_through_its_category() -> None:
+    """Twenty seconds ago something new of category 2 was had, which item 3 is the one known item of."""
+    context = _fitted(*TWO_USERS, fading_s=20, label_share=0.25)
+    category_label = math.log(4 / 1) / math.hypot(math.log(4 / 1), math.log(1 + 1) * math.log(4 / 1))
+    scores = _scores(context, (4, 30), (0, 10), stranger=2)
+    assert scores[3] == pytest.approx(0.25 * category_label / (1 + 20 / 20))
+    assert scores[[1, 2]].tolist() == [-math.inf] * 2
+
+
 def test_without_categories_time_alone_counts() -> None:
     """Labels are empty, and the scores those of the items' closeness."""
     nothing = np.zeros(5, np.int32)
-    context = TemporalContext.fit(_log(*TWO_USERS), nothing, config=TemporalConfig(label_share=0.5))
+    context = TemporalContext.fit(
+        _log(*TWO_USERS), nothing, n_categories=1, config=TemporalConfig(label_share=0.5)
+    )
     assert context.labels.nnz == 0
     scores = _scores(context, (1, 0))
     assert scores[2] == pytest.approx(0.5 * context.near.toarray()[1, 2])
