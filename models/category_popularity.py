@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import sparse
 
 from models.events import EventLog
 from models.histories import NewestEvents
 from models.learning import Learning, Progress
-from models.ranking import UNKNOWN_ROW, Rows, Scores
+from models.ranking import UNKNOWN_ROW, Scores
+from models.similarity import Matrix
 from models.space import Range, Space
 from models.systems import Flags, Follower, Positions
 
@@ -31,10 +32,9 @@ CATEGORY_POPULARITY_SPACE: Final[Space] = {"recent": Range(1, 50, log=True), "de
 
 @dataclass(frozen=True, eq=False)
 class CategoryPopularitySystem:
-    """Each item by its share of its category's events, (N,); personal where a category is known."""
+    """Each item's share (C, N) of its category's events; personal where a category is known."""
 
-    share: NDArray[np.float32]
-    item_category: Rows
+    share: Matrix
     config: CategoryPopularityConfig
     name: str = "category-popularity"
 
@@ -57,15 +57,16 @@ class _Categories:
 
     def scores(self, count: int) -> tuple[Scores, Flags]:
         """The weight of an item's category in the user's newest events, times the item's share of it."""
-        system, positions = self.system, self.newest.positions[:count]
+        share, positions = self.system.share, self.newest.positions[:count]
         category = np.where(positions >= 0, self.log.category[positions], UNKNOWN_ROW)  # (B, R)
-        n_categories = 1 + max(int(system.item_category.max(initial=0)), int(category.max(initial=0)))
-        weight = np.zeros((count, n_categories), np.float32)
-        for place, column in enumerate(category.T):
-            weight[np.arange(count), column] += np.float32(system.config.decay**place)
-        weight[:, UNKNOWN_ROW] = 0
-        scores = weight[:, system.item_category] * system.share
-        scores[scores == 0] = -np.inf
+        lines, places = np.nonzero((category != UNKNOWN_ROW) & (category < share.shape[0]))
+        weight = sparse.csr_array(
+            (self.system.config.decay ** places.astype(np.float64), (lines, category[lines, places])),
+            shape=(count, share.shape[0]),
+        )
+        found: Matrix = weight @ share  # (B, N)
+        scores = np.full(found.shape, -np.inf, np.float32)
+        scores[np.repeat(np.arange(count), np.diff(found.indptr)), found.indices] = found.data
         personal: Flags = np.any(scores > -np.inf, axis=1)
         return scores[personal], personal
 
@@ -75,6 +76,9 @@ def fit_category_popularity(learning: Learning, _: Progress) -> CategoryPopulari
     item_category = learning.vocabulary.item_category
     events = np.bincount(learning.train.item, minlength=len(item_category)) + 0.5
     of_category = np.bincount(item_category, events)
-    share = (events / of_category[item_category]).astype(np.float32)
-    share[UNKNOWN_ROW] = 0
-    return CategoryPopularitySystem(share, item_category, learning.configured(CategoryPopularityConfig()))
+    known = np.flatnonzero(item_category != UNKNOWN_ROW)
+    share = sparse.csr_array(
+        (events[known] / of_category[item_category[known]], (item_category[known], known)),
+        shape=(learning.vocabulary.n_categories, len(item_category)),
+    )
+    return CategoryPopularitySystem(share, learning.configured(CategoryPopularityConfig()))

@@ -34,7 +34,7 @@ from models.splits import Split
 ITEM: Final = "item"
 CATEGORY: Final = "category"
 COLD: Final = "cold item"
-"""Next events alone whose item no training event names."""
+"""Next events alone whose item no training event names; measured where such items are candidates."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _scored(lists: Lists, split: Split, cutoff: int) -> Iterator[Scored]:
     )
 
     cold = split.is_cold(item)
-    if cold.any():
+    if cold.any() and split.cold[1:].any():  # else no list could hold one
         yield _put_together(COLD, cutoff, _next_events(rows[cold], item[cold], user[cold], len(first)))
 
     vocabulary = split.vocabulary
