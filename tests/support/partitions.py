@@ -1,8 +1,7 @@
 """One partition of a worker without Kafka: the pure core with a dictionary for a store."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -29,6 +28,8 @@ NOW_MS = 1_700_000_000_000
 EARLIER_MS = NOW_MS - 600_000
 
 SEGMENT = SegmentRule(span_ms=10_000, max_events=8)
+RULES = Rules(segment=SEGMENT, list_size=5)
+INTERVAL = replace(RULES, list_interval_ms=1_000)
 
 
 class Sent(NamedTuple):
@@ -60,7 +61,7 @@ class Partition:
     """Partition ``NUMBER`` of the sources; ``run`` applies a batch as a worker does."""
 
     serving: Serving | None = None
-    rules: Rules = field(default_factory=partial(Rules, segment=SEGMENT, list_size=5))
+    rules: Rules = RULES
     fallback: Sequence[tuple[str, float]] = ()
     now_ms: int = NOW_MS
     records: dict[bytes, bytes] = field(default_factory=dict)

@@ -1,13 +1,8 @@
 """Hidden states as weights come, go and change, and the calls that bring them up to date."""
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
 
-from stream.rules import Rules
 from tests.support.partitions import (
-    SEGMENT,
     Partition,
     hidden_of,
     item_ids,
@@ -15,15 +10,6 @@ from tests.support.partitions import (
     serving_of,
 )
 from tests.support.recommenders import small_recommender
-
-RULES = Rules(segment=SEGMENT, list_size=5)
-INTERVAL = replace(RULES, list_interval_ms=1_000)
-
-
-@pytest.fixture
-def partition() -> Partition:
-    """A partition with weights in force and the rules of RULES."""
-    return Partition(serving_of(), RULES)
 
 
 def test_a_state_of_other_weights_is_rebuilt_from_the_segment(partition: Partition) -> None:

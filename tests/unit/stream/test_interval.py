@@ -1,14 +1,11 @@
 """At most one list a user an interval: what is held back, and what goes out later."""
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
 
-from stream.rules import Rules
 from tests.support.partitions import (
+    INTERVAL,
     NOW_MS,
-    SEGMENT,
+    RULES,
     Partition,
     hidden_of,
     item_ids,
@@ -16,15 +13,6 @@ from tests.support.partitions import (
     outcomes,
     serving_of,
 )
-
-RULES = Rules(segment=SEGMENT, list_size=5)
-INTERVAL = replace(RULES, list_interval_ms=1_000)
-
-
-@pytest.fixture
-def partition() -> Partition:
-    """A partition with weights in force and the rules of RULES."""
-    return Partition(serving_of(), RULES)
 
 
 def test_within_the_interval_lists_are_held_back() -> None:

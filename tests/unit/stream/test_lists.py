@@ -12,7 +12,7 @@ from tests.support.partitions import (
     CART,
     EARLIER_MS,
     PURCHASE,
-    SEGMENT,
+    RULES,
     Partition,
     hidden_of,
     item_ids,
@@ -21,15 +21,6 @@ from tests.support.partitions import (
     serving_of,
 )
 from tests.support.recommenders import small_recommender
-
-RULES = Rules(segment=SEGMENT, list_size=5)
-INTERVAL = replace(RULES, list_interval_ms=1_000)
-
-
-@pytest.fixture
-def partition() -> Partition:
-    """A partition with weights in force and the rules of RULES."""
-    return Partition(serving_of(), RULES)
 
 
 def test_a_bought_item_stays_out_for_its_period() -> None:

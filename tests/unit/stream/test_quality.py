@@ -1,27 +1,13 @@
 """Live quality: each event is judged by the list sent before it."""
 
-from dataclasses import replace
-
-import pytest
-
-from stream.rules import Rules
 from tests.support.partitions import (
-    SEGMENT,
+    INTERVAL,
     Partition,
     item_ids,
     lists_of,
     outcomes,
     serving_of,
 )
-
-RULES = Rules(segment=SEGMENT, list_size=5)
-INTERVAL = replace(RULES, list_interval_ms=1_000)
-
-
-@pytest.fixture
-def partition() -> Partition:
-    """A partition with weights in force and the rules of RULES."""
-    return Partition(serving_of(), RULES)
 
 
 def test_an_event_is_measured_by_the_list_sent_before_it(partition: Partition) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from models.cleaning import CleaningRule
 from stream.messages import ERROR_WORDS, decode_list
-from stream.rules import Rules
 from stream.state import decode_state
 from stream.step import FORGET, process
 from tests.support.partitions import (
@@ -16,10 +15,11 @@ from tests.support.partitions import (
     CLICK,
     EARLIER_MS,
     FAVORITE,
+    INTERVAL,
     NOW_MS,
     NUMBER,
     PURCHASE,
-    SEGMENT,
+    RULES,
     TOPICS,
     Partition,
     event_value,
@@ -30,16 +30,6 @@ from tests.support.partitions import (
     serving_of,
 )
 from tests.support.recommenders import small_recommender
-
-RULES = Rules(segment=SEGMENT, list_size=5)
-INTERVAL = replace(RULES, list_interval_ms=1_000)
-
-
-@pytest.fixture
-def partition() -> Partition:
-    """A partition with weights in force and the rules of RULES."""
-    return Partition(serving_of())
-
 
 # What is sent.
 
