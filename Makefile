@@ -2,6 +2,7 @@
 # make test     every test but the long ones, with coverage and the count of real-broker tests
 # make lint     ruff, mypy --strict, import-linter
 # make bench    the reference workload beside its peers, and memory per user (needs a real broker)
+# make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
 # make stress   the long tests
 # make kafka    Apache Kafka's jars into .kafka, where KAFKA_HOME and ../shared/kafka are absent
 # make lock     renews requirements.lock from the ranges of pyproject.toml
@@ -16,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench stress kafka lock clean
+.PHONY: help demo test lint bench bench-lists stress kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -45,6 +46,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.bench.bench_streaming $(BENCH)
 	$(BIN)/python -m tests.bench.bench_memory
+
+bench-lists: $(READY)
+	$(BIN)/python -m tests.bench.bench_lists $(BENCH)
 
 stress: $(READY)
 	$(BIN)/python -m pytest -m stress $(TESTS)

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 PARTITIONS = 4
 LIST_ITEMS = 20
 ITEMS = 50_000
-ITEM_STEP = 9_973  # prime to ITEMS, so that a user meets no item twice within ITEMS events
+ITEM_STEP = 9_973  # prime to the number of items, so that a user meets none twice before having met all
 FIRST_MS = 1_511_544_070_000
 # The whole workload lies within half a day, so the span of a segment cuts nothing, and a user's
 # events lie minutes apart, so nobody is taken for a robot.
@@ -29,15 +29,16 @@ class WrongAnswer(Exception):
 
 @dataclass(frozen=True)
 class Workload:
-    """``events`` events of ``users`` users, drawn evenly with ``seed``."""
+    """``events`` events of ``users`` users, drawn evenly with ``seed``, with ``items`` items."""
 
     events: int
     users: int = 20_000
     seed: int = 3
+    items: int = ITEMS
 
     def item(self, user: int, position: int) -> str:
         """Return the item of the user's event number ``position``, counted from 0."""
-        return f"i{(user * 7 + position * ITEM_STEP) % ITEMS}"
+        return f"i{(user * 7 + position * ITEM_STEP) % self.items}"
 
     def last_items(self, user: int, position: int) -> list[str]:
         """Return the list due after the user's event number ``position``, oldest item first."""
