@@ -32,6 +32,9 @@ class Candidates:
     the items of the later events are taken as announced with their category before the cut, so that
     a system that scores items it was never trained on can list them. New items are put in the order
     of their ids, which tells nothing of when they will be wanted.
+
+    That is a favour to such a system: a shop announces more items than will be asked for, and here
+    those alone are candidates that will be. Compare systems by it, and take its level for nothing.
     """
 
     items: pl.DataFrame | None = None

@@ -111,7 +111,8 @@ Announced = Annotated[
     bool,
     typer.Option(
         "--announced",
-        help="Let the items of the later events be listed too, as if announced with their category before.",
+        help="Let the items of the later events be listed too, as if announced before with their category; "
+        "flatters what lists new items, since those alone are announced that will be asked for.",
     ),
 ]
 Neighbours = Annotated[
@@ -232,7 +233,7 @@ def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
         left = f", about {took_s / done * (count - done):,.0f} s left at this pace" if done < count else ""
         console.note(
             f"{done} of {count} done: {run.system} learnt in {run.fit_s:.1f} s, "
-            f"its lists made in {run.lists_s:.1f} s; {took_s:,.0f} s so far{left}"
+            f"its lists made in {run.lists_s:.1f} s, {_headline(run)}; {took_s:,.0f} s so far{left}"
         )
         yield run
 
@@ -241,6 +242,12 @@ def command_line() -> str:
     """Return the command as it was given, files by their names alone: where they lay says nothing."""
     words = [Path(word).name if Path(word).parent.is_dir() else word for word in sys.argv[1:]]
     return shlex.join(["freshet", *words])
+
+
+def _headline(run: "Run") -> str:
+    """Write the figures of next items at the longest lists."""
+    longest = max((one for one in run.qualities if one.level == "item"), key=lambda one: one.cutoff)
+    return f"HR@{longest.cutoff} {longest.prediction_accuracy:.4f} MRR@{longest.cutoff} {longest.mrr:.4f}"
 
 
 def seed_numbers(text: str) -> tuple[int, ...]:

@@ -98,7 +98,9 @@ def test_only_what_is_drawn_is_learnt_with_every_seed(
     assert [one["seed"] for one in gru["runs"]] == [1, 2, 3]
     hits = [one["figures"][0]["prediction_accuracy"] for one in gru["runs"]]
     assert gru["figures"][0]["prediction_accuracy"] == pytest.approx(sum(hits) / 3)
-    assert "4 of 4 done: gru learnt in" in capsys.readouterr().err
+    (last,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("4 of 4 done: gru ")]
+    (of_items,) = (one for one in gru["runs"][2]["figures"] if (one["level"], one["cutoff"]) == ("item", 20))
+    assert f"HR@20 {of_items['prediction_accuracy']:.4f} MRR@20 {of_items['mrr']:.4f}" in last
 
 
 def test_difference_has_an_interval_around_it(train: Path, test: Path, tmp_path: Path) -> None:
