@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ class Manifest:
     """What an artifact says of itself.
 
     ``files`` maps each file's name to its SHA-256. ``training`` and ``metrics`` are for people and
-    for comparison; loading depends on neither.
+    for comparison; loading depends on neither. ``origin`` says what the weights came from, to the job
+    that makes the next ones.
     """
 
     format: int
@@ -59,6 +60,7 @@ class Manifest:
     training: Mapping[str, Any]
     metrics: Mapping[str, Any]
     files: Mapping[str, str]
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The manifest as it stands in its file."""
@@ -71,6 +73,7 @@ def save(
     *,
     training: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Write a recommender to ``directory``, which appears complete or not at all.
 
@@ -87,7 +90,7 @@ def save(
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
-            manifest = _write(draft, recommender, training or {}, metrics or {})
+            manifest = _write(draft, recommender, training or {}, metrics or {}, origin or {})
             draft.chmod(0o755)  # mkdtemp lets nobody else read it
             draft.rename(target)
         except BaseException:
@@ -99,7 +102,11 @@ def save(
 
 
 def _write(
-    draft: Path, recommender: Recommender, training: Mapping[str, Any], metrics: Mapping[str, Any]
+    draft: Path,
+    recommender: Recommender,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> Manifest:
     """Write every file, the manifest last."""
     vocabulary = recommender.vocabulary
@@ -126,6 +133,7 @@ def _write(
         training=training,
         metrics=metrics,
         files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        origin=origin,
     )
     (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

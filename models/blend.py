@@ -44,7 +44,9 @@ class Blend:
 
     ``prior`` (N,) is what popularity adds to each item and ``new`` (1,) what it adds to one that
     nobody had; ``near`` (2,) the weights of the two sums of similarities, ``had`` (2, RANGES) those of
-    having had an item, in the segment and before it.
+    having had an item, in the segment and before it. ``tallies`` are
+    the weights the prior was made with, so that newer events can make it anew; None where they were
+    not kept.
     """
 
     neighbours: ItemNeighbours
@@ -52,6 +54,7 @@ class Blend:
     new: Weights
     near: Weights
     had: Weights
+    tallies: Weights | None = None
     _matrix: Matrix = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,13 +78,18 @@ class Blend:
             arrays["weights"].astype(np.float32),
         )
         names = ("prior", "new", "near", "had")
-        return cls(neighbours, *(arrays[name].astype(np.float32) for name in names))
+        tables = {name: arrays[name].astype(np.float32) for name in names}
+        if "tallies" in arrays:
+            tables["tallies"] = arrays["tallies"].astype(np.float32)
+        return cls(neighbours, **tables)
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What an artifact keeps of it."""
         neighbours = self.neighbours
+        kept = {} if self.tallies is None else {"tallies": self.tallies}
         return {
+            **kept,
             "begins": neighbours.begins,
             "rows": neighbours.rows,
             "weights": neighbours.weights,

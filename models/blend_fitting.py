@@ -36,6 +36,7 @@ Positions = NDArray[np.int64]
 # Events of the last hours, days and weeks each tell of another kind of fashion.
 HALF_LIVES_MS = (6 * HOUR_MS, 2 * DAY_MS, 14 * DAY_MS)
 _PER_EVENT = 10  # an event that has lost nine tenths of its weight still counts as one
+_N_TALLIES = 2 + len(HALF_LIVES_MS)
 _CELLS_AT_ONCE = 1 << 23  # users side by side times items: 32 MiB for each feature
 
 
@@ -90,7 +91,15 @@ class Parts(NamedTuple):
         near, had, tallies = (part / self.network for part in (self.near, self.had, self.tallies))
         prior = (evidence.tallies @ tallies).astype(np.float32)
         new = tallies[:1].astype(np.float32)  # of the first tally alone: nobody had it
-        return Blend(evidence.neighbours, prior, new, near.astype(np.float32), had.astype(np.float32))
+        tables = (array.astype(np.float32) for array in (near, had, tallies))
+        return Blend(evidence.neighbours, prior, new, *tables)
+
+    @classmethod
+    def of(cls, blend: Blend) -> "Parts | None":
+        """The weights a blend was made with; None where it does not hold those of the tallies."""
+        if blend.tallies is None or len(blend.tallies) != _N_TALLIES:
+            return None
+        return cls(1.0, blend.tallies, blend.near, blend.had)
 
 
 class Examples(NamedTuple):
@@ -165,7 +174,7 @@ def most_likely(examples: Examples, penalty: float) -> NDArray[np.float64]:
 
 def _features() -> int:
     """F: the network, the tallies, the sums of similarities, what a user had."""
-    return 3 + len(HALF_LIVES_MS) + len(VOICES) + 2 * RANGES
+    return 1 + _N_TALLIES + len(VOICES) + 2 * RANGES
 
 
 def _parts(weights: NDArray[np.float64]) -> Parts:

@@ -4,9 +4,11 @@ The one way by which `train`, `retrain` and `demo` come to a recommender.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -74,11 +76,7 @@ def train_from_frame(
         raise TrainingError("there are no events to train on")
     rule, training = rule or SegmentRule(), training or TrainingConfig()
     vocabulary = (vocabulary or Vocabulary.empty()).extended(frame, items)
-    log = EventLog.from_frame(frame, vocabulary)
-    suspicious = np.empty(0, np.int64) if cleaning is None else suspicious_users(log, cleaning)
-    log = log[~np.isin(log.user, suspicious)]
-    if not len(log):
-        raise TrainingError("every user of these events is suspicious; see the FRESHET_SUSPICIOUS_ settings")
+    log, n_suspicious = clean_log(frame, vocabulary, cleaning)
     trained = train(
         log, vocabulary, rule=rule, network=network or NetworkConfig(), training=training, progress=progress
     )
@@ -93,14 +91,32 @@ def train_from_frame(
         trained_at_ms=trained_at_ms,
         blend=blend,
     )
-    return Fitted(recommender, training, _figures(log, trained, len(suspicious)))
+    return Fitted(recommender, training, _figures(log, trained, n_suspicious))
 
 
-def save_fitted(fitted: Fitted, folder: str | Path) -> tuple[Path, Manifest]:
+def clean_log(
+    frame: pl.DataFrame, vocabulary: Vocabulary, cleaning: CleaningRule | None
+) -> tuple[EventLog, int]:
+    """The frame's events without suspicious users, and how many those were. Raises TrainingError if all."""
+    log = EventLog.from_frame(frame, vocabulary)
+    suspicious = np.empty(0, np.int64) if cleaning is None else suspicious_users(log, cleaning)
+    log = log[~np.isin(log.user, suspicious)]
+    if not len(log):
+        raise TrainingError("every user of these events is suspicious; see the FRESHET_SUSPICIOUS_ settings")
+    return log, len(suspicious)
+
+
+def save_fitted(
+    fitted: Fitted, folder: str | Path, *, origin: Mapping[str, Any] | None = None
+) -> tuple[Path, Manifest]:
     """Save a fitted recommender as ``folder/<version>``; returns that place and the manifest."""
     place = Path(folder) / fitted.recommender.version
     manifest = save(
-        place, fitted.recommender, training=asdict(fitted.training), metrics=asdict(fitted.figures)
+        place,
+        fitted.recommender,
+        training=asdict(fitted.training),
+        metrics=asdict(fitted.figures),
+        origin=origin,
     )
     return place, manifest
 

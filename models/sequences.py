@@ -41,6 +41,11 @@ class Segments:
         """How many events each segment shows the network."""
         return self.end - self.start - 1
 
+    @property
+    def n_targets(self) -> int:
+        """How many targets all of them have."""
+        return int((self.end - self.target).sum())
+
     def split(self, log: EventLog, cut_ms: int) -> tuple["Segments", "Segments"]:
         """The segments with only the targets before ``cut_ms``, and with only those from it on.
 

@@ -17,6 +17,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -210,6 +211,30 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def refine(
+    network: Encoder,
+    log: EventLog,
+    segments: Segments,
+    *,
+    learnt: NDArray[np.bool_],
+    training: TrainingConfig,
+    progress: Progress | None = None,
+) -> Epoch:
+    """Go on training ``network`` in place with the targets of ``segments``, for all of the epochs.
+
+    ``learnt`` (N,) are the items that the network has learnt before: those keep their vectors also
+    where the log has none of their events. Returns the last epoch, of which nothing was held back.
+    """
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        torch.manual_seed(training.seed)
+        learner = _Learner(log, network, training)
+        learner.counts += torch.from_numpy(learnt)
+        tell = progress or (lambda _: None)
+        kept, last = learner.descend(segments, segments[:0], training.epochs, tell)
+    network.load_state_dict(kept.state_dict())
+    return last
 
 
 def hold_back(log: EventLog, segments: Segments, share: float) -> tuple[Segments, Segments]:

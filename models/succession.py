@@ -1,0 +1,130 @@
+"""From the champion and the newest events to a challenger and the verdict on it.
+
+The newest events are held back from the challenger; the champion has not learnt from them either,
+since it was trained before. To compare what each has learnt and not whose counts are newer, the
+champion is looked at as it would serve after a light refresh with the events the challenger knows.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from models.cleaning import CleaningRule
+from models.errors import TrainingError
+from models.fitting import Fitted, train_from_frame
+from models.gate import GateConfig, HeldBack, Verdict, judge
+from models.networks import NetworkConfig
+from models.recommender import Recommender
+from models.training import Progress, TrainingConfig
+from models.warm import WarmConfig, light_refresh, warm_update
+
+Kind = Literal["full", "warm"]
+
+
+class Champion(NamedTuple):
+    """The weights in force, and the newest event that their network was trained on."""
+
+    recommender: Recommender
+    until_ms: int
+
+
+@dataclass(frozen=True)
+class SuccessionConfig:
+    """How challengers are made and judged.
+
+    The newest ``hold_back`` events are held back, at most half of those the champion has not learnt
+    from. Fewer than ``least_events`` of those are no reason to train at all.
+    """
+
+    hold_back: int = 5000
+    least_events: int = 200
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    warm: WarmConfig = field(default_factory=WarmConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    cleaning: CleaningRule | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Challenge:
+    """A challenger, the newest event it was trained on, and how it did."""
+
+    kind: Kind
+    fitted: Fitted
+    until_ms: int
+    verdict: Verdict
+
+
+class TooFewEvents(TrainingError):
+    """There is not enough that the champion has not learnt from; the text says how much there is."""
+
+
+def challenge(
+    champion: Champion,
+    frame: pl.DataFrame,
+    *,
+    kind: Kind,
+    trained_at_ms: int,
+    items: pl.DataFrame | None = None,
+    config: SuccessionConfig,
+    progress: Progress | None = None,
+) -> Challenge:
+    """Train a challenger on a frame's events but the newest, and judge it by those.
+
+    Rows of the champion's vocabulary keep their meaning. Raises TooFewEvents where little is new, and
+    TrainingError where nothing can be learnt.
+    """
+    cut_ms = held_back_from_ms(frame, champion.until_ms, config)
+    past = frame.filter(pl.col("timestamp") < cut_ms)
+    cleaning, recommender = config.cleaning, champion.recommender
+    if kind == "warm":
+        fitted = warm_update(
+            recommender,
+            past,
+            until_ms=champion.until_ms,
+            trained_at_ms=trained_at_ms,
+            items=items,
+            cleaning=cleaning,
+            config=config.warm,
+            progress=progress,
+        )
+    else:
+        fitted = train_from_frame(
+            past,
+            trained_at_ms=trained_at_ms,
+            items=items,
+            rule=recommender.rule,
+            network=config.network,
+            training=config.training,
+            cleaning=cleaning,
+            vocabulary=recommender.vocabulary,
+            progress=progress,
+        )
+    rival = light_refresh(recommender, past, refreshed_at_ms=trained_at_ms, items=items, cleaning=cleaning)
+    gate = config.gate
+    held_back = HeldBack.of(
+        frame,
+        fitted.recommender.vocabulary,
+        cut_ms,
+        cleaning=cleaning,
+        targets=gate.targets,
+        seed=gate.seed,
+    )
+    verdict = judge(rival, fitted.recommender, held_back, gate)
+    return Challenge(kind, fitted, newest_ms(past), verdict)
+
+
+def held_back_from_ms(frame: pl.DataFrame, until_ms: int, config: SuccessionConfig) -> int:
+    """From when on events are held back: some of those after ``until_ms``. Raises TooFewEvents."""
+    new = frame["timestamp"].filter(frame["timestamp"] > until_ms).sort()
+    if len(new) < config.least_events:
+        raise TooFewEvents(
+            f"{len(new):,} events are newer than the model in force; {config.least_events:,} are needed"
+        )
+    return int(new[len(new) - min(config.hold_back, len(new) // 2)])
+
+
+def newest_ms(frame: pl.DataFrame) -> int:
+    """The time of a frame's newest event."""
+    return int(frame["timestamp"].cast(pl.Int64).max())  # type: ignore[arg-type]  # a number, by the cast

@@ -1,0 +1,191 @@
+"""Warm updates, light refreshes, and what a challenger may know."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.errors import TrainingError
+from models.fitting import Fitted, train_from_frame
+from models.gate import GateConfig
+from models.networks import NetworkConfig
+from models.segment import SegmentRule
+from models.sequences import Segments
+from models.succession import (
+    Champion,
+    SuccessionConfig,
+    TooFewEvents,
+    challenge,
+    held_back_from_ms,
+    newest_ms,
+)
+from models.training import TrainingConfig
+from models.warm import WarmConfig, grown, joined, light_refresh, rehearsed, warm_update
+
+NETWORK = NetworkConfig(units=8)
+RULE = SegmentRule(span_ms=3_600_000, max_events=16)
+QUICK = TrainingConfig(epochs=2, batch_targets=64)
+CONFIG = SuccessionConfig(
+    hold_back=100,
+    least_events=50,
+    network=NETWORK,
+    training=QUICK,
+    warm=WarmConfig(TrainingConfig(epochs=1, learning_rate=0.01, validation_share=0.0, refit=False)),
+    gate=GateConfig(least_users=10, resamples=200),
+)
+
+
+def circling(first_ms: int, *, step: int = 1, n_users: int = 30, n_items: int = 12) -> pl.DataFrame:
+    """Users who walk the items in a circle, eight events of a second each, in three categories."""
+    walks = [(user, at, (user + step * at) % n_items) for at in range(8) for user in range(n_users)]
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{user}" for user, _, _ in walks],
+            "item_id": [f"i{item}" for _, _, item in walks],
+            "category_id": [f"c{item % 3}" for _, _, item in walks],
+            "behavior": [0] * len(walks),
+            "timestamp": [first_ms + 1000 * at for _, at, _ in walks],
+        }
+    )
+
+
+OLD, NEW = circling(1_700_000_000_000), circling(1_700_000_100_000, step=5, n_items=14)
+BOTH = pl.concat([OLD, NEW])
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    """A recommender with a blend, trained on the old events."""
+    return train_from_frame(OLD, trained_at_ms=1, rule=RULE, network=NETWORK, training=QUICK)
+
+
+@pytest.fixture(scope="module")
+def champion(fitted: Fitted) -> Champion:
+    """The same, in force."""
+    return Champion(fitted.recommender, newest_ms(OLD))
+
+
+def test_a_grown_network_says_of_old_items_what_it_said_before(fitted: Fitted) -> None:
+    """New rows lie after the old ones, which are not moved."""
+    before = fitted.recommender
+    network = grown(before, before.vocabulary.extended(NEW))
+    states = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
+    scores = network.scores(_tensor(states)).detach().numpy()
+    assert scores.shape == (3, 15)
+    np.testing.assert_array_equal(scores[:, :13], before.network.scores(_tensor(states)).numpy())
+
+
+def test_a_new_item_speaks_through_its_category(fitted: Fitted) -> None:
+    """It is the unknown item of its category; without a category it has the lowest bias."""
+    before = fitted.recommender
+    vocabulary = before.vocabulary.grow(["of c1", "of none"], ["c1", None])
+    network = grown(before, vocabulary)
+    vector = before.network.item[0] + before.network.category[vocabulary.category_row("c1")]
+    np.testing.assert_allclose(network.item_vectors()[13].detach(), vector / vector.norm(), rtol=1e-6)
+    assert network.bias[13] == before.network.bias[0]
+    assert network.bias[14] == before.network.bias[1:].min()
+
+
+def test_a_light_refresh_counts_anew_and_leaves_the_network(fitted: Fitted) -> None:
+    """What is popular and what is near follow the events; what was trained, and when, does not."""
+    before = fitted.recommender
+    after = light_refresh(before, BOTH, refreshed_at_ms=5000)
+    assert after.vocabulary.item_ids[:13] == before.vocabulary.item_ids
+    assert after.vocabulary.item_row("i13") == 14
+    assert np.isfinite(after.popularity[13:]).all()
+    assert after.trained_at_ms == before.trained_at_ms
+    assert after.version.startswith("19700101T000005Z-")
+    assert after.network.weight_hh.equal(before.network.weight_hh)
+    near = after.blend.neighbours
+    row = after.vocabulary.item_row("i0")
+    assert after.vocabulary.item_row("i5") in near.rows[near.begins[row] : near.begins[row + 1]]
+    assert not np.array_equal(after.blend.prior[:13], before.blend.prior)
+    np.testing.assert_array_equal(after.blend.near, before.blend.near)
+
+
+def test_a_light_refresh_with_the_same_events_changes_nothing(fitted: Fitted) -> None:
+    """The weights of the tallies are kept in the blend, so what popularity adds can be made again."""
+    before = fitted.recommender
+    after = light_refresh(before, OLD, refreshed_at_ms=5000)
+    np.testing.assert_allclose(after.blend.prior, before.blend.prior, rtol=1e-5)
+    np.testing.assert_array_equal(after.popularity, before.popularity)
+
+
+def test_an_announced_item_is_there_after_a_light_refresh(fitted: Fitted) -> None:
+    """Without an event of it; the items topic says that it exists."""
+    items = pl.DataFrame({"item_id": ["fresh"], "category_id": ["c1"]})
+    after = light_refresh(fitted.recommender, OLD, refreshed_at_ms=5000, items=items)
+    row = after.vocabulary.item_row("fresh")
+    assert row == 13
+    assert np.isfinite(after.scores(np.ones((1, 8), np.float32))[0, row])
+
+
+def test_a_warm_update_learns_what_is_new(champion: Champion) -> None:
+    """The loss on the new events falls; rows stay where they were; the same seed gives the same weights."""
+    config = WarmConfig(TrainingConfig(epochs=6, learning_rate=0.02, validation_share=0.0, refit=False))
+    losses = []
+    warm = warm_update(
+        champion.recommender,
+        BOTH,
+        until_ms=champion.until_ms,
+        trained_at_ms=9000,
+        config=config,
+        progress=lambda epoch: losses.append(epoch.loss),
+    )
+    assert losses[-1] < losses[0]
+    after = warm.recommender
+    assert after.vocabulary.item_ids[:13] == champion.recommender.vocabulary.item_ids
+    assert after.trained_at_ms == 9000
+    again = warm_update(
+        champion.recommender, BOTH, until_ms=champion.until_ms, trained_at_ms=9000, config=config
+    )
+    assert again.recommender.version == after.version
+
+
+def test_a_warm_update_without_anything_new_is_refused(champion: Champion) -> None:
+    """There would be nothing to learn."""
+    with pytest.raises(TrainingError, match="no event since the last training"):
+        warm_update(champion.recommender, OLD, until_ms=champion.until_ms, trained_at_ms=9000)
+
+
+@pytest.mark.parametrize("kind", ["warm", "full"])
+def test_nothing_of_the_held_back_events_reaches_the_challenger(champion: Champion, kind) -> None:
+    """Whatever they are, the same challenger is trained; only the verdict may differ."""
+    cut_ms = held_back_from_ms(BOTH, champion.until_ms, CONFIG)
+    late = pl.col("timestamp") >= cut_ms
+    altered = BOTH.with_columns(pl.when(late).then(pl.lit("i3")).otherwise("item_id").alias("item_id"))
+    one, other = (
+        challenge(champion, frame, kind=kind, trained_at_ms=9000, config=CONFIG) for frame in (BOTH, altered)
+    )
+    assert one.fitted.recommender.version == other.fitted.recommender.version
+    assert one.until_ms == other.until_ms < cut_ms
+    assert one.verdict != other.verdict
+    assert one.verdict.targets == BOTH.filter(late).height
+
+
+def test_the_newest_half_at_most_is_held_back(champion: Champion) -> None:
+    """240 new events: the newest 100, or half of them; and nothing the champion has learnt from."""
+    new = NEW["timestamp"].sort()
+    assert held_back_from_ms(BOTH, champion.until_ms, CONFIG) == new[140]
+    greedy = SuccessionConfig(hold_back=10_000)
+    assert held_back_from_ms(BOTH, champion.until_ms, greedy) == new[120]
+
+
+def test_little_news_is_no_reason_to_train(champion: Champion) -> None:
+    """The line says how many events there are."""
+    with pytest.raises(TooFewEvents, match="240 events are newer than the model in force; 1,000 are needed"):
+        held_back_from_ms(BOTH, champion.until_ms, SuccessionConfig(least_events=1000))
+
+
+def test_segments_are_drawn_until_they_hold_enough_targets() -> None:
+    """Ten segments of three targets each; seven targets take three of them, all but none take none."""
+    starts = np.arange(10) * 4
+    segments = Segments(starts, starts + 1, starts + 4)
+    assert rehearsed(segments, 7, 1).n_targets == 6
+    assert rehearsed(segments, 100, 1).n_targets == 30
+    assert joined(segments, rehearsed(segments, 7, 1)).n_targets == 36
+
+
+def _tensor(array):
+    import torch
+
+    return torch.from_numpy(array)
