@@ -53,6 +53,7 @@ HOUR_SPAN_MS = 2 * DAY_MS
 
 # Few events make smaller batches, since an epoch of a handful of steps teaches next to nothing.
 FEWEST_STEPS = 100
+FEWEST_EPOCHS = 3
 SMALLEST_BATCH = 32
 
 CUTOFF = 20
@@ -70,7 +71,9 @@ class TrainingConfig:
     ``validation_targets`` of its targets scored; training stops after ``patience`` epochs without a
     better MRR, and with ``refit`` a second one learns from everything. ``label_smoothing`` is for the
     two cross-entropies. The weights kept are a running average over about ``average_steps`` steps (0:
-    those of the last step).
+    those of the last step). Where ``epochs`` would show more than ``most_targets`` targets there are
+    fewer, but at least 3: that bounds the time of large trainings, a few minutes on one core, and
+    none of the figures below is of one so large.
 
     Chosen on the last tenth of the training file of rsc15_100k, which nothing below was learnt from
     (recall and MRR at 20, 100 GRU units, seed 1). With cosines of scale 12: averages over 0 and 200
@@ -84,6 +87,7 @@ class TrainingConfig:
 
     seed: int = 1
     epochs: int = 10
+    most_targets: int = 3_000_000
     learning_rate: float = 0.01
     last_rate: float = 0.0005
     batch_targets: int = 512
@@ -114,6 +118,11 @@ class TrainingConfig:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; it must be at least 0 and below 1")
         if self.average_steps < 0:
             raise ValueError(f"average_steps is {self.average_steps}; it must be 0 (none) or above")
+
+    def epochs_of(self, segments: Segments) -> int:
+        """How many epochs of these segments there can be; see ``most_targets``."""
+        n_targets = int((segments.end - segments.target).sum())
+        return min(self.epochs, max(FEWEST_EPOCHS, self.most_targets // max(1, n_targets)))
 
     @property
     def most_epochs(self) -> int:
@@ -192,7 +201,7 @@ def train(
         if progress is not None:
             progress(epoch)
 
-    first, best = attempt(old, new, training.epochs)
+    first, best = attempt(old, new, training.epochs_of(old))
     last, rehearsal = first, None
     if len(new):
         rehearsal = Rehearsal(first.requires_grad_(False).eval(), _cut_ms(log, training.validation_share))

@@ -175,6 +175,17 @@ def test_early_stop_keeps_the_best_epoch_and_trains_again_for_as_many() -> None:
     assert trained.epochs == tuple(told)
 
 
+def test_much_to_learn_from_is_shown_fewer_times() -> None:
+    """As many epochs as show the most targets there may be, at most those asked for, at least three."""
+    log, _ = learnt(round_trips(n_users=10, length=6))
+    segments = cut(log, SegmentRule())  # 10 users of 5 targets each
+
+    def epochs(most_targets: int) -> int:
+        return TrainingConfig(epochs=10, most_targets=most_targets).epochs_of(segments)
+
+    assert [epochs(most) for most in (1, 4 * 50, 9 * 50 + 49, 10 * 50, 10**6)] == [3, 4, 9, 10, 10]
+
+
 def test_items_without_an_event_are_left_to_their_category() -> None:
     """An item that only the items' table lists is the unknown item of its category."""
     items = pl.DataFrame({"item_id": ["cold", "bare"], "category_id": ["k", None]})
