@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -40,7 +40,8 @@ def draw(path: Path, runs: Sequence[Run], cutoff: int) -> None:
     for place, (title, bars) in enumerate(panels, 1):
         _panel(figure.add_subplot(len(panels), 1, place), title, bars)
     try:
-        with rc_context({"svg.hashsalt": "freshet"}):  # else ids are drawn, and no file is like another
+        # Ids are drawn without a salt, and no file would be like another; text stays text.
+        with rc_context({"svg.hashsalt": "freshet", "svg.fonttype": "none"}):
             figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
     except OSError as failure:
         reason = (failure.strerror or str(failure)).lower()
@@ -53,7 +54,7 @@ def _panel(axes: Axes, title: str, bars: Mapping[str, Sequence[float]]) -> None:
     for place, (system, values) in enumerate(bars.items()):
         left = [metric - GROUP / 2 + (place + 0.5) * width for metric in range(len(values))]
         heights = [value if math.isfinite(value) else 0.0 for value in values]
-        drawn = axes.bar(left, heights, width, label=system)
+        drawn = axes.bar(left, heights, width, label=system, color=colormaps["tab20"](place % 20))
         axes.bar_label(drawn, [f"{value:.3f}" for value in values], fontsize=6, rotation=90, padding=2)
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xticks(range(len(TABLE_1)), [name for _, name in TABLE_1], fontsize=8)
