@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ from stream.errors import UsageError
 
 if TYPE_CHECKING:
     from models.summary import Run
+    from stream.comparison import Plan
 
 SYSTEMS = (
     "popularity",
@@ -183,7 +184,6 @@ def evaluate(
 
     from models.splits import Candidates
     from stream import comparison, results
-    from stream import markdown as pages
     from stream.datasets import load_events, read_items
 
     cut = comparison.Cut(
@@ -211,8 +211,24 @@ def evaluate(
     for text in conditions:
         console.line(text)
     runs = list(_told(comparison.compare(splits, plan, _watch), comparison.n_runs(splits, plan)))
-    tables = list(results.tables(runs, plan))
-    for table in tables:
+    _show(runs, plan, conditions, markdown=markdown, chart=chart)
+    console.write_report(report, results.report(files, splits, plan, cut, runs) | {"absent": absent})
+
+
+def _show(
+    runs: "Sequence[Run]",
+    plan: "Plan",
+    conditions: "Sequence[str]",
+    *,
+    markdown: Path | None,
+    chart: Path | None,
+) -> None:
+    """Print the tables; write the page and draw the chart where they were asked for."""
+    from stream import markdown as pages
+    from stream.results import tables
+
+    laid_out = list(tables(runs, plan))
+    for table in laid_out:
         console.line("")
         console.table(table.columns, table.rows, title=table.title)
     if chart is not None:
@@ -221,8 +237,7 @@ def evaluate(
         draw(chart, runs, max(plan.cutoffs))
     if markdown is not None:
         beside = None if chart is None else Path(os.path.relpath(chart, markdown.parent))
-        pages.write(markdown, pages.page(command_line(), conditions, tables, beside))
-    console.write_report(report, results.report(files, splits, plan, cut, runs) | {"absent": absent})
+        pages.write(markdown, pages.page(command_line(), conditions, laid_out, beside))
 
 
 def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
