@@ -15,7 +15,11 @@ from stream.telemetry import Telemetry
 from tests.support.kafka_broker import PROJECT
 
 README = PROJECT / "README.md"
-PAGES = (README, PROJECT / "docs" / "design.md", PROJECT / "ops" / "runbook.md")
+PAGES = (
+    README,
+    *(PROJECT / "docs" / name for name in ("design.md", "results.md")),
+    PROJECT / "ops" / "runbook.md",
+)
 FENCED = re.compile(r"^```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 SHELL_WORDS = {"|", "&", "&&", ";", ">", "2>"}
