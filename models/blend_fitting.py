@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from models.blend import RANGES, VOICES, Blend, Matrix, belongings, matrix_of, nearness
+from models.blend import RANGES, VOICES, Blend, Tables, belongings, nearness, tables_of
 from models.events import EventLog
 from models.features import DAY_MS, HOUR_MS
 from models.memory import Memories
@@ -27,6 +27,7 @@ from models.ranking import UNKNOWN_ROW, Scores, top_n
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.training import Trained
+from models.transitions import successors
 from models.vocabulary import Vocabulary
 from models.walk import Walk
 
@@ -44,7 +45,8 @@ _CELLS_AT_ONCE = 1 << 23  # users side by side times items: 32 MiB for each feat
 class BlendConfig:
     """How a blend is made.
 
-    ``neighbours`` is the K of equation 2, ``window_ms`` the m of equation 4 (None: no limit).
+    ``neighbours`` is the K of equation 2, ``window_ms`` the m of equation 4 (None: no limit). An item
+    is followed by the ``steps`` events after it; ``successors`` of it are kept.
     ``targets`` of the newest part teach the weights, at most, of users chosen with ``seed``; for each
     of them the best ``candidates`` of every part come into question, and everything the user had.
     ``penalty`` is the weight of the squared weights, of features divided by their deviation.
@@ -53,6 +55,8 @@ class BlendConfig:
     seed: int = 1
     neighbours: int = NEIGHBOURS
     window_ms: int | None = DAY_MS
+    steps: int = 10
+    successors: int = 100
     targets: int = 8000
     candidates: int = 50
     penalty: float = 1.0
@@ -62,6 +66,7 @@ class Evidence(NamedTuple):
     """What the events up to a point in time say of the items, beside the network."""
 
     neighbours: ItemNeighbours
+    successors: ItemNeighbours
     tallies: Floats  # (N, 2 + half-lives) whether each item was never had; logarithms of how often
 
     @classmethod
@@ -75,7 +80,11 @@ class Evidence(NamedTuple):
         ]
         counts = np.bincount(log.item, minlength=n_items)
         often = np.log1p(np.stack((counts, *(_PER_EVENT * tally for tally in lately)), 1))
-        return cls(neighbours, np.column_stack((counts == 0, often)).astype(np.float32))
+        after = successors(log[log.item != UNKNOWN_ROW], n_items, config.steps, config.successors)
+        follows = ItemNeighbours(
+            after.indptr.astype(np.int64), after.indices.astype(np.int32), after.data.astype(np.float32)
+        )
+        return cls(neighbours, follows, np.column_stack((counts == 0, often)).astype(np.float32))
 
 
 class Parts(NamedTuple):
@@ -92,7 +101,7 @@ class Parts(NamedTuple):
         prior = (evidence.tallies @ tallies).astype(np.float32)
         new = tallies[:1].astype(np.float32)  # of the first tally alone: nobody had it
         tables = (array.astype(np.float32) for array in (near, had, tallies))
-        return Blend(evidence.neighbours, prior, new, *tables)
+        return Blend(evidence.neighbours, evidence.successors, prior, new, *tables)
 
     @classmethod
     def of(cls, blend: Blend) -> "Parts | None":
@@ -198,7 +207,7 @@ def _examples(
     users = np.random.default_rng(config.seed).permutation(users)
     users = users[: 1 + np.searchsorted(np.cumsum((end - begin)[users]), config.targets)]
     users = users[np.argsort(begin[users] - end[users], kind="stable")]
-    matrix = matrix_of(evidence.neighbours)
+    tables = tables_of(evidence.neighbours, evidence.successors)
     size = max(1, _CELLS_AT_ONCE // len(evidence.tallies))
     for start in range(0, len(users), size):
         together = users[start : start + size]
@@ -211,7 +220,7 @@ def _examples(
             some = np.flatnonzero((target != UNKNOWN_ROW) & walk.known[: len(walking)])
             if len(some) and walk.memories is not None:
                 scores = recommender.scores(walk.states[some])
-                questioned = _Questioned(scores, evidence.tallies, matrix, walk.memories[some], config)
+                questioned = _Questioned(scores, evidence.tallies, tables, walk.memories[some], config)
                 example = questioned.examples(target[some])
                 if len(example.begins):
                     yield example
@@ -222,10 +231,10 @@ class _Questioned:
     """The items that come into question for B users, and their features."""
 
     def __init__(
-        self, scores: Scores, tallies: Floats, matrix: Matrix, memories: Memories, config: BlendConfig
+        self, scores: Scores, tallies: Floats, tables: Tables, memories: Memories, config: BlendConfig
     ) -> None:
         self.scores, self.tallies = scores, tallies
-        self.near = [part.toarray() for part in nearness(matrix, memories)]
+        self.near = [part.toarray() for part in nearness(tables, memories)]
         self.had = np.full(scores.shape, -1, np.int8)
         lines, items, kinds = belongings(memories)
         self.had[lines, items] = kinds

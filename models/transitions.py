@@ -69,7 +69,7 @@ class Transitions:
         """Draw both networks; unknown items are no part of them."""
         known = log[log.item != UNKNOWN_ROW]
         return cls(
-            _successors(known, n_items, config.steps, config.successors),
+            successors(known, n_items, config.steps, config.successors),
             had_by(known, n_items),
             _begun(known, n_items, config.item_users),
             config,
@@ -135,7 +135,7 @@ class Transitions:
         return lines, rows, weights, times_ms[lines, places[newest]]
 
 
-def _successors(log: EventLog, n_items: int, steps: int, most: int) -> Matrix:
+def successors(log: EventLog, n_items: int, steps: int, most: int) -> Matrix:
     """(N, N) the network of items: each row's most frequent successors, as shares of all of them."""
     total: Matrix = sparse.csr_array((n_items, n_items))
     for step in range(1, steps + 1):

@@ -197,4 +197,6 @@ def _blend(before: Blend | None, parts: Parts | None, log: EventLog, vocabulary:
     evidence = Evidence.of(log, vocabulary.n_items, BlendConfig())
     if parts is not None:
         return parts.blend(evidence)
-    return replace(before.grown(vocabulary.n_items), neighbours=evidence.neighbours)
+    return replace(
+        before.grown(vocabulary.n_items), neighbours=evidence.neighbours, successors=evidence.successors
+    )

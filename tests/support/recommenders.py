@@ -57,10 +57,12 @@ def small_blend(n_items: int, seed: int = 0) -> Blend:
     near = np.sort(np.stack((items, items % (n_items - 1) + 1, (items + 1) % (n_items - 1) + 1), 1), 1)
     begins = np.concatenate(([0, 0], 3 * items))
     weights = rng.uniform(0.1, 1, near.size).astype(np.float32)
+    neighbours = ItemNeighbours(begins.astype(np.int64), near.ravel().astype(np.int32), weights)
     return Blend(
-        ItemNeighbours(begins.astype(np.int64), near.ravel().astype(np.int32), weights),
+        neighbours,
+        ItemNeighbours(neighbours.begins, neighbours.rows, weights[::-1].copy()),
         rng.normal(size=n_items).astype(np.float32),
         rng.normal(size=1).astype(np.float32),
-        rng.uniform(0.1, 1, 2).astype(np.float32),
+        rng.uniform(0.1, 1, 3).astype(np.float32),
         rng.normal(size=(2, RANGES)).astype(np.float32),
     )

@@ -20,6 +20,8 @@ from models.vocabulary import Vocabulary
 NEIGHBOURS = ItemNeighbours(
     np.array([0, 0, 2, 3, 3]), np.array([2, 3, 3], np.int32), np.array([0.4, 0.2, 0.1], np.float32)
 )
+# Item 3 comes after item 1 in .25 of the cases.
+SUCCESSORS = ItemNeighbours(np.array([0, 0, 1, 1, 1]), np.array([3], np.int32), np.array([0.25], np.float32))
 NOTHING = np.zeros((2, RANGES), np.float32)
 
 
@@ -28,10 +30,10 @@ def blend(**parts: np.ndarray) -> Blend:
     plain = {
         "prior": np.zeros(4, np.float32),
         "new": np.zeros(1, np.float32),
-        "near": np.zeros(2, np.float32),
+        "near": np.zeros(3, np.float32),
         "had": NOTHING,
     }
-    return Blend(NEIGHBOURS, **plain | parts)
+    return Blend(NEIGHBOURS, SUCCESSORS, **plain | parts)
 
 
 def added(made: Blend, history: list[int], segment: list[int]) -> list[float]:
@@ -43,16 +45,23 @@ def added(made: Blend, history: list[int], segment: list[int]) -> list[float]:
 
 def test_the_newest_item_counts_in_full_and_the_one_before_by_half() -> None:
     """A user had 1, then 2: item 3 is near 2 by .1 and near 1 by .2; item 2 near 1 by .4."""
-    near = np.array([1, 0], np.float32)
+    near = np.array([1, 0, 0], np.float32)
     of_two, of_three = math.log(1 + 0.5 * 0.4 / 1e-3), math.log(1 + (0.1 + 0.5 * 0.2) / 1e-3)
     assert added(blend(near=near), [1, 2], [1, 2]) == pytest.approx([0, 0, of_two, of_three], rel=1e-5)
 
 
 def test_the_second_sum_falls_off_slowly() -> None:
     """There an item weighs .9 of the one after it, and the weights of the sums are multiplied in."""
-    near = np.array([0, 2], np.float32)
+    near = np.array([0, 2, 0], np.float32)
     of_two, of_three = math.log(1 + 0.9 * 0.4 / 1e-3), math.log(1 + (0.1 + 0.9 * 0.2) / 1e-3)
     assert added(blend(near=near), [1, 2], [2]) == pytest.approx([0, 0, 2 * of_two, 2 * of_three], rel=1e-5)
+
+
+def test_the_third_sum_is_of_what_comes_after() -> None:
+    """A user had 1, then 2: item 3 comes after 1, the last but one, by half of .25."""
+    near = np.array([0, 0, 1], np.float32)
+    by_hand = math.log(1 + 0.5 * 0.25 / 1e-3)
+    assert added(blend(near=near), [1, 2], [2]) == pytest.approx([0, 0, 0, by_hand], rel=1e-5)
 
 
 def test_having_had_an_item_counts_by_its_place_and_apart_before_the_segment() -> None:
@@ -65,7 +74,7 @@ def test_having_had_an_item_counts_by_its_place_and_apart_before_the_segment() -
 def test_arrays_of_another_shape_are_refused() -> None:
     """What is no blend of these neighbours says so."""
     with pytest.raises(ValueError, match="the blend's near has shape"):
-        blend(near=np.zeros(3, np.float32))
+        blend(near=np.zeros(2, np.float32))
 
 
 def test_the_most_likely_weights_give_the_shares_that_were_seen() -> None:
