@@ -244,14 +244,21 @@ class Worker:
             "weights": self.recommending.rules.recent or self.models.caught_up.is_set(),
         }
 
-    def _find_list(self, user_id: str) -> bytes | None:
+    def record_of(self, user_id: str) -> bytes | None:
+        """Return a user's record as it stands; None where this worker holds none. Any thread may ask."""
         key = user_id.encode()
         number = self.recommending.partition_of(key)
         if number not in self.app.partitions_assigned():
             return None
-        load = self.app.records.partition(number).get
-        batch = Batch(load, partition=number, lists=self.recommending.lists(), now_ms=now_ms())
-        return batch.show(key)
+        record: bytes | None = self.app.records.partition(number).get(key)
+        return record
+
+    def _find_list(self, user_id: str) -> bytes | None:
+        record = self.record_of(user_id)
+        if record is None:
+            return None
+        lists, key = self.recommending.lists(), user_id.encode()
+        return Batch(lambda _: record, partition=0, lists=lists, now_ms=now_ms()).show(key)
 
 
 def spare_collections() -> None:
