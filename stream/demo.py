@@ -20,7 +20,6 @@ import torch
 
 from models.fitting import Fitted
 from models.networks import NetworkConfig
-from models.recommender import Recommender
 from models.training import Progress, TrainingConfig
 from stream import clients
 from stream.delivery import Delivery, delivery_producer
@@ -30,6 +29,7 @@ from stream.errors import UsageError
 from stream.messages import RecommendationList, decode_list
 from stream.ordering import in_time_order
 from stream.retraining import Material, Source, announce_fitted, load_source, train_source
+from stream.serving import Serving
 from stream.settings import Settings
 from stream.simulation import SimulationConfig, simulate
 from stream.topics import topic_specs
@@ -40,8 +40,8 @@ PARTITIONS = 4
 TRAINED_SHARE = 0.8
 #: A first training has to end within a minute on two cores, whatever the file.
 TRAINED_EVENTS = 50_000
-#: Nothing is held back: how good it is shows on the events that are fed.
-TRAINING = TrainingConfig(epochs=3, validation_share=0.0, refit=False)
+#: As a training with the defaults, in fewer epochs; what is held back teaches the blend its weights.
+TRAINING = TrainingConfig(epochs=3)
 SIMULATED_EVENTS = 40_000
 SLICE_S = 0.1
 SETTLE_LIMIT_S = 60.0
@@ -70,6 +70,7 @@ class Figures:
     hits: int = 0
     reciprocal_rank: float = 0.0
     popular_hits: int = 0
+    popular_reciprocal_rank: float = 0.0
     outcomes: dict[str, int] = field(default_factory=dict)
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=200_000))
     newest: deque[RecommendationList] = field(default_factory=lambda: deque(maxlen=SHOWN_LISTS))
@@ -104,12 +105,25 @@ class Figures:
 class Audience:
     """Watches the worker and reads its lists; fills in the figures."""
 
-    def __init__(self, recommender: Recommender, *, list_size: int) -> None:
-        """Remember the list of the most popular items, which every user would get without a model."""
+    def __init__(self, serving: Callable[[], Serving | None], *, list_size: int) -> None:
+        """Watch a worker whose weights ``serving`` gives."""
         self.figures = Figures()
-        best = np.argsort(-recommender.popularity, kind="stable")[:list_size]
-        self._popular = frozenset(best.tolist()) - {0}
+        self._serving = serving
         self._list_size = list_size
+        self._ranked = ""
+        self._popular: dict[int, int] = {}
+
+    def _popular_places(self) -> dict[int, int]:
+        """Return the place of each row of the list that every user would get without a model.
+
+        It is that of the weights in force, whose rows the worker counts in.
+        """
+        serving = self._serving()
+        if serving is not None and serving.version != self._ranked:
+            rows, _ = serving.popular(1, self._list_size, exclude=None, max_per_category=0)
+            self._popular = {row: place for place, row in enumerate(rows[0].tolist()) if row > 0}
+            self._ranked = serving.version
+        return self._popular
 
     def processed(self, effects: Effects) -> None:
         """Count what a batch led to."""
@@ -120,7 +134,10 @@ class Audience:
         figures.measured += quality.events
         figures.hits += quality.hits[self._list_size]
         figures.reciprocal_rank += quality.reciprocal_rank
-        figures.popular_hits += sum(row in self._popular for row in quality.rows)
+        popular = self._popular_places()
+        places = [popular[row] for row in quality.rows if row in popular]
+        figures.popular_hits += len(places)
+        figures.popular_reciprocal_rank += sum(1 / (place + 1) for place in places)
 
     def acknowledged(self, latencies_s: npt.NDArray[np.float64]) -> None:
         """Keep the latencies."""
@@ -204,8 +221,8 @@ async def run_demo(
     settings = demo_settings(folder, broker.bootstrap)
     broker.create_topics({spec.name: spec.partitions for spec in topic_specs(settings)})
     await announce_fitted(settings, fitted)
-    audience = Audience(fitted.recommender, list_size=settings.list_size)
     worker = Worker(settings, fetch_wait_ms=FETCH_WAIT_MS)
+    audience = Audience(lambda: worker.recommending.serving, list_size=settings.list_size)
     worker.recommending.dispatch.watchers.append(audience)
     serving = asyncio.create_task(worker.run())
     reading = asyncio.create_task(audience.read_lists(settings))

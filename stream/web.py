@@ -49,22 +49,13 @@ class WebServer:
 
     async def start(self) -> None:
         """Listen. Raises ``PortInUse``, or ``FreshetError`` where the address cannot be had."""
-        await self._runner.setup()
-        # Without reuse of the address a restarted worker would wait for its old connections.
-        site = web.TCPSite(self._runner, self._host, self._asked_port, reuse_address=True)
-        try:
-            await site.start()
-        except OSError as error:
-            await self._runner.cleanup()
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUse(
-                    f"HTTP port {self._asked_port} on {self._host} is in use; set FRESHET_HTTP_PORT "
-                    "to a free one (0: any)"
-                ) from None
-            raise FreshetError(
-                f"cannot listen on {self._host} port {self._asked_port}: "
-                f"{(error.strerror or str(error)).lower()}; set FRESHET_HTTP_HOST or FRESHET_HTTP_PORT"
-            ) from None
+        await listen(
+            self._runner,
+            host=self._host,
+            port=self._asked_port,
+            port_option="FRESHET_HTTP_PORT",
+            host_option="FRESHET_HTTP_HOST",
+        )
 
     async def stop(self) -> None:
         """Stop listening and end what is under way."""
@@ -78,6 +69,30 @@ class WebServer:
     async def __aexit__(self, *exception: object) -> None:
         """Stop."""
         await self.stop()
+
+
+async def listen(
+    runner: web.AppRunner, *, host: str, port: int, port_option: str, host_option: str = ""
+) -> None:
+    """Set up ``runner`` and let it listen; the names of the options are for whoever must choose others.
+
+    Raises ``PortInUse``, or ``FreshetError`` where the address cannot be had.
+    """
+    await runner.setup()
+    # Without reuse of the address a restarted worker would wait for its old connections.
+    site = web.TCPSite(runner, host, port, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"HTTP port {port} on {host} is in use; set {port_option} to a free one (0: any)"
+            ) from None
+        options = " or ".join(filter(None, (host_option, port_option)))
+        raise FreshetError(
+            f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}; set {options}"
+        ) from None
 
 
 def application(answers: Answers) -> web.Application:

@@ -17,7 +17,9 @@ from stream.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from models.training import Epoch
     from stream.demo import Audience, Figures, Split
+    from stream.live import Live
     from stream.worker import Worker
 
 LINE_S = 2.0
@@ -30,6 +32,9 @@ Events = Annotated[
 Rate = Annotated[
     float, typer.Option("--rate", min=0, help="Events fed a second; 0: as fast as they are taken.")
 ]
+PagePort = Annotated[
+    int, typer.Option("--page-port", min=0, max=65535, help="Port of the live page on localhost; 0: any.")
+]
 
 
 def demo(
@@ -41,63 +46,87 @@ def demo(
     seed: Seed = 1,
     columns: Columns = None,
     time_unit: TimeUnitOption = None,
+    page_port: PagePort = 0,
     report: Report = None,
 ) -> None:
-    """Watch events become lists: embedded broker, first training, worker, live figures.
+    """Watch events become lists: embedded broker, first training, worker, live page and figures.
 
     Events are simulated, or come from --data: then its earlier part is trained on and its later
-    part fed. Ends by itself when the events do.
+    part fed. Ends by itself when the events do. The page, whose address is printed first, answers
+    on localhost alone.
     """
     mapping = parse_columns(columns)
     if data is None and (mapping or time_unit or items):
         raise UsageError("--columns, --time-unit and --items go with --data")
-    from stream.demo import demo_settings, first_training, run_demo, split_file, split_simulated
-    from stream.embedded import EmbeddedBroker
+    from stream.demo import split_file, split_simulated
+    from stream.live import Live
     from stream.logs import configure
+    from stream.page_server import PageServer
     from stream.retraining import Source
 
     configure("error")
     begun_s = time.monotonic()
-    if data is None:
-        split = split_simulated(events=events, seed=seed)
-    else:
-        split = split_file(Source(data, items, mapping, time_unit), events=events)
-    console.note(f"{split.trained.events.height:,} earlier events to train on, {split.fed.height:,} to feed")
-    with TemporaryDirectory(prefix="freshet-demo-") as folder, EmbeddedBroker({}) as broker:
-        settings = demo_settings(Path(folder), broker.bootstrap)
-        with console.progress("first training", total=None, unit="epochs") as shown:
-            fitted = first_training(settings, split, seed=seed, progress=tell_epochs(shown))
-        trained_s = time.monotonic()
-        view = View()
-        running = run_demo(broker, Path(folder), split, fitted, rate=rate, ready=view.begin)
-        figures = asyncio.run(view.beside(running))
-    summary = _summary(figures, split, train_s=trained_s - begun_s, duration_s=time.monotonic() - begun_s)
+    live = Live("simulated" if data is None else data.name)
+    with PageServer(live, port=page_port) as page:
+        console.note(f"live page: {page.url}")
+        if data is None:
+            split = split_simulated(events=events, seed=seed)
+        else:
+            split = split_file(Source(data, items, mapping, time_unit), events=events)
+        figures, train_s = _served(split, live, rate=rate, seed=seed)
+    summary = _summary(figures, split, train_s=train_s, duration_s=time.monotonic() - begun_s)
     for name, value in summary.items():
         console.line(f"{name.replace('_', ' ')}: {_shown(value)}")
     console.write_report(report, summary)
 
 
-class View:
-    """What a person sees while the demo runs: a table that is redrawn, or a line now and then."""
+def _served(split: "Split", live: "Live", *, rate: float, seed: int) -> "tuple[Figures, float]":
+    """Train, serve and feed; return the figures and the seconds that the first training took."""
+    from stream.demo import demo_settings, first_training, run_demo
+    from stream.embedded import EmbeddedBroker
 
-    def __init__(self) -> None:
+    begun_s = time.monotonic()
+    console.note(f"{split.trained.events.height:,} earlier events to train on, {split.fed.height:,} to feed")
+    with TemporaryDirectory(prefix="freshet-demo-") as folder, EmbeddedBroker({}) as broker:
+        settings = demo_settings(Path(folder), broker.bootstrap)
+        with console.progress("first training", total=None, unit="epochs") as shown:
+            tell = tell_epochs(shown)
+
+            def told(epoch: "Epoch") -> None:
+                tell(epoch)
+                live.trained(epoch)
+
+            fitted = first_training(settings, split, seed=seed, progress=told)
+        trained_s = time.monotonic()
+        view = View(live)
+        running = run_demo(broker, Path(folder), split, fitted, rate=rate, ready=view.begin)
+        return asyncio.run(view.beside(running)), trained_s - begun_s
+
+
+class View:
+    """What a person sees while the demo runs: a table or a line now and then, and the page."""
+
+    def __init__(self, live: "Live") -> None:
         """Show nothing yet."""
+        self._live = live
         self._audience: Audience | None = None
 
     def begin(self, audience: "Audience", worker: "Worker") -> None:
         """Look at these figures from now on."""
         self._audience = audience
+        self._live.begin(audience, worker)
         console.note(f"worker ready: http://127.0.0.1:{worker.web.port}/metrics")
 
     async def beside(self, running: Any) -> "Figures":
         """Show the figures for as long as the demo runs."""
-        showing = asyncio.create_task(self._show())
+        showing = [asyncio.create_task(self._show()), asyncio.create_task(self._live.sampling())]
         try:
             figures: Figures = await running
         finally:
-            showing.cancel()
-            with suppress(asyncio.CancelledError):
-                await showing
+            for task in showing:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         return figures
 
     async def _show(self) -> None:
