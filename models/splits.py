@@ -8,6 +8,7 @@ candidates, and beside them what really happened, where items never trained on a
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -107,6 +108,16 @@ class Split:
         inside = item < len(self.cold)
         new: NDArray[np.bool_] = ~inside | self.cold[np.where(inside, item, 0)]
         return new
+
+    def of_some_users(self, count: int, seed: int = 1) -> Self:
+        """The same with the targets of ``count`` users drawn at random; of all where there are no more."""
+        if count >= len(self.begin):
+            return self
+        drawn = np.sort(np.random.default_rng(seed).choice(len(self.begin), count, replace=False))
+        words = f"{self.words}; {count:,} of {len(self.begin):,} users drawn"
+        return replace(
+            self, first=self.first[drawn], begin=self.begin[drawn], end=self.end[drawn], words=words
+        )
 
     @property
     def at_cut(self) -> Positions:

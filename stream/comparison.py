@@ -41,10 +41,14 @@ Watcher = Callable[[str, int | None], AbstractContextManager[Watch]]
 
 @dataclass(frozen=True)
 class Cut:
-    """How events are cut, and what may be listed; ``windows`` is None for a single cut in time."""
+    """How events are cut, and what may be listed; ``windows`` is None for a single cut in time.
+
+    At most ``users`` users are foretold, drawn at random; all where it is None.
+    """
 
     train_share: float = 0.8
     windows: int | None = None
+    users: int | None = None
     known_items_only: bool = False
     cleaning: CleaningRule | None = None
     candidates: Candidates = field(default_factory=Candidates)
@@ -89,6 +93,12 @@ def tuned_settings(path: Path) -> dict[str, dict[str, Setting]]:
 
 def make_splits(frames: Sequence[pl.DataFrame], cut: Cut) -> list[Split]:
     """Cut one frame of events by time, once or into windows, or take two, training and test, as they are."""
+    splits = _whole_splits(frames, cut)
+    return splits if cut.users is None else [split.of_some_users(cut.users) for split in splits]
+
+
+def _whole_splits(frames: Sequence[pl.DataFrame], cut: Cut) -> list[Split]:
+    """The splits with all their users."""
     told: dict[str, Any] = {
         "known_items_only": cut.known_items_only,
         "cleaning": cut.cleaning,

@@ -104,6 +104,12 @@ Windows = Annotated[
         help="Cut FILE into so many parts and one; foretell each but the first from those before it.",
     ),
 ]
+Users = Annotated[
+    int | None,
+    typer.Option(
+        "--users", min=1, help="Foretell at most so many users, drawn at random; every item is ranked."
+    ),
+]
 Items = Annotated[
     Path | None,
     typer.Option("--items", metavar="FILE", help="A catalogue whose items can be listed, trained on or not."),
@@ -148,6 +154,7 @@ def evaluate(
     known_items_only: KnownItemsOnly = False,
     train_share: TrainShare = 0.8,
     windows: Windows = None,
+    users: Users = None,
     items: Items = None,
     announced: Announced = False,
     systems: Systems = "popularity,item-cf,gru,blend",
@@ -189,6 +196,7 @@ def evaluate(
     cut = comparison.Cut(
         train_share,
         windows,
+        users,
         known_items_only,
         settings.rules.cleaning,
         Candidates(None if items is None else read_items(items), announced),

@@ -99,6 +99,17 @@ def test_windows_foretell_each_part_from_those_before_it() -> None:
     assert first.words.startswith("window 1 of 2")
 
 
+def test_some_users_are_drawn_and_said() -> None:
+    """One of two users: always the same one, with all its targets, learnt from the same events."""
+    split = split_by_time(TEN, train_share=0.7)
+    (before, targets), *others = _sequences(split.of_some_users(1))
+    assert (before, targets) in _sequences(split)
+    assert not others
+    assert split.of_some_users(1).words.endswith("; 1 of 2 users drawn")
+    assert _sequences(split.of_some_users(1)) == _sequences(split.of_some_users(1))
+    assert split.of_some_users(2) is split
+
+
 def test_announced_items_are_candidates_in_the_order_of_their_ids() -> None:
     """The later items come after those trained on, whatever the order in which they are wanted."""
     frame = _frame(("a", "x", 1), ("a", "y", 2), ("a", "q2", 3), ("a", "q1", 4), category="shoes")

@@ -262,3 +262,12 @@ def test_same_seed_gives_the_same_table_on_one_thread_and_on_two(
         found = json.loads(report.read_text(encoding="utf-8"))
         shown.append(([one["figures"] for one in found["systems"]], found["differences"]))
     assert shown[0] == shown[1]
+
+
+def test_users_can_be_drawn(train: Path, test: Path, tmp_path: Path) -> None:
+    """Four of the ten sequences have five targets each."""
+    report = tmp_path / "report.json"
+    options = ["--columns", COLUMNS, "--systems", "item-cf", "--users", "4", "--report", str(report)]
+    assert run(["evaluate", "--train", str(train), "--test", str(test), *options]) == 0
+    (split,) = json.loads(report.read_text(encoding="utf-8"))["splits"]
+    assert (split["users"], split["predictions"]) == (4, 20)
