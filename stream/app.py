@@ -11,6 +11,8 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from yarl import URL
 
+from stream.errors import FreshetError
+from stream.fence import claim, renew
 from stream.settings import Settings
 from stream.store import PartitionStore
 from stream.transport import AsItComes, BatchConsumer, BatchProducer, BatchTransport
@@ -54,6 +56,7 @@ class StreamApp(faust.App):
         self.on_rebalance_began: Callable[[], None] | None = None
         self.sources: tuple[str, ...] = (*settings.topics.events, settings.topics.forget)
         self.drain: Drain | None = None
+        self._ending = False
         super().__init__(
             settings.group_id,
             broker=[URL(f"kafka://{address}") for address in settings.brokers.split(",")],
@@ -116,7 +119,9 @@ class StreamApp(faust.App):
 
     async def crash(self, reason: BaseException) -> None:
         """Tell the worker, which ends the process; Faust's own supervisors start nothing again."""
-        await super().crash(reason)
+        self._ending = True
+        if not isinstance(reason, FreshetError):
+            await super().crash(reason)
         if self.failed is not None:
             await self.failed(reason)
 
@@ -132,13 +137,32 @@ class StreamApp(faust.App):
             await self.finish()
         await super()._on_partitions_revoked(revoked)
 
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Claim what is assigned before Faust restores it: what others wrote is then all there."""
+        if not self.should_stop:
+            try:
+                await self._claim({tp.partition for tp in assigned if tp.topic in self.sources})
+            except FreshetError as error:
+                await self.crash(error)
+                return
+        await super()._on_partitions_assigned(assigned, generation_id)
+
+    async def _claim(self, numbers: set[int]) -> None:
+        for number, claimed in (await claim(self.settings, numbers)).items():
+            self.batch_producer.claims.take(number, claimed)
+
+    async def renew_claims(self) -> None:
+        """Keep the claims on this worker's partitions from being forgotten. Raises ``PartitionLost``."""
+        await renew(self.settings, self.batch_producer.claims.held(self.partitions_assigned()))
+
     async def finish(self) -> None:
         """Stop reading, deliver what is under way, commit it."""
         consumer = self.batch_consumer
         consumer.stop_flow()
         if self.drain is not None and not await self.drain():
             # What is in memory may be ahead of the changelog: only a new process is safe.
-            await self.crash(RuntimeError("the batches under way could not be delivered in time"))
+            if not self._ending:
+                await self.crash(RuntimeError("the batches under way could not be delivered in time"))
             return
         await consumer.commit()
 

@@ -7,6 +7,7 @@
     ├── TopicError                a topic is missing or has the wrong shape
     ├── DatasetError              a file of events or items cannot be read
     ├── PortInUse                 the HTTP port is taken
+    ├── PartitionLost             another worker has taken over a partition of this one
     ├── StateError                a user's record cannot be read
     ├── ArtifactRefused           an announced artifact does not fit this worker
     └── Rejected                  a record that goes to the dead letters, with a fixed word
@@ -50,6 +51,10 @@ class DatasetError(FreshetError):
 
 class PortInUse(FreshetError):
     """Another process listens on the HTTP port."""
+
+
+class PartitionLost(FreshetError):
+    """Another worker has claimed a partition that this one thought was its own."""
 
 
 class StateError(FreshetError):

@@ -7,9 +7,11 @@ from itertools import islice
 from logging import getLogger
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, RecordTooLargeError
+from aiokafka.errors import KafkaError, ProducerFenced, RecordTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
+
+from stream.fence import lost
 
 log = getLogger(__name__)
 
@@ -59,7 +61,8 @@ class Outbox:
 
         Calls for one partition take turns in the order in which they were made: the client would
         mix the batches of two, and one that is sent again would stand behind the other. Raises
-        KafkaError where trying again cannot help.
+        PartitionLost where another worker has claimed the partition, and KafkaError where trying
+        again cannot help.
         """
         async with self._turns[topic, partition]:
             return await self._send(topic, partition, records)
@@ -75,6 +78,8 @@ class Outbox:
                     sent += count
                     last_offset = metadata.offset + count - 1
                 self.reachable = True
+            except ProducerFenced as error:
+                raise lost(partition) from error
             except KafkaError as error:
                 if not error.retriable:
                     raise

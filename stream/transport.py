@@ -10,8 +10,9 @@ Kept on purpose, since Faust 0.15.3 does otherwise:
 - Source partitions are not read before the seek to the committed offsets after a rebalance.
 - What is committed is the end of a batch that was delivered, whatever offsets are missing in
   between.
-- Changelog records go into the store a fetch at a time; only the last of them takes Faust's
-  way, which is what ends recovery.
+- Changelog records go into the store a fetch at a time; Faust is told how far that is, which is
+  what ends recovery, also where a transaction's marker stands at the end.
+- Record batches are stamped with the claim on their partition (``stream.fence``).
 
 Written against faust-streaming 0.15.3 and aiokafka 0.14.0; the members with an underscore that
 are used here are theirs.
@@ -30,6 +31,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
+from stream.fence import Claims, fenced_topics
 from stream.merge import Merger, Sourced
 from stream.messages import event_time_ms
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from stream.app import StreamApp
 
 MERGE_POLL_S = 0.02
+RESTORE_POLL_S = 0.1
 LAG_LIMIT_S = 10.0
 FIRST_LIMIT = 500
 
@@ -163,11 +166,21 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def read_to_end(self, tp: TP) -> bool:
         """Whether the broker had nothing more of a partition when it was last asked."""
-        assignment = self._ensure_consumer()._subscription.subscription.assignment
-        state = assignment.state_value(tp) if assignment is not None else None
-        if state is None or not state.has_valid_position or state.highwater is None:
+        state = self._state(tp)
+        if state is None or state.highwater is None:
             return False
         return bool(state.position >= state.highwater)
+
+    def next_offset(self, tp: TP) -> int | None:
+        """Return the offset at which reading a partition goes on; None where that is not known."""
+        state = self._state(tp)
+        return None if state is None else int(state.position)
+
+    def _state(self, tp: TP) -> Any:
+        """Return what the client knows of an assigned partition, or None where it has no position."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        state = assignment.state_value(tp) if assignment is not None else None
+        return state if state is not None and state.has_valid_position else None
 
 
 class BatchConsumer(driver.Consumer):
@@ -197,11 +210,12 @@ class BatchConsumer(driver.Consumer):
         generation = self.app.consumer_generation_id
         wanted = {tp for tp in self._get_active_partitions() if self._wants(tp)}
         merging = self._in_place and any(self._waiting(number) for number in self._mergers)
+        wait_s = MERGE_POLL_S if merging else timeout if self._in_place else RESTORE_POLL_S
         records: Mapping[TP, Sequence[Any]] = {}
         if wanted:
-            records = await self._getmany(wanted, MERGE_POLL_S if merging else timeout)
+            records = await self._getmany(wanted, wait_s)
         else:
-            await self.sleep(MERGE_POLL_S if merging else timeout)
+            await self.sleep(wait_s)
         if self.should_stop:
             return
         # A rebalance can come in at every wait and every yield. It seeks again before anything is
@@ -211,9 +225,18 @@ class BatchConsumer(driver.Consumer):
                 return
             source = self._source_of.get(tp.topic)
             if source is None:
-                yield tp, self._changelog_message(TP(tp.topic, tp.partition), fetched)
+                self._restore(tp.partition, fetched)
             elif self._in_place:
                 self._merger(tp.partition).add(source, fetched)
+        for message in self._ready(generation):
+            yield message
+
+    def _ready(self, generation: int) -> Iterator[tuple[TP, Message]]:
+        """Give what can be handed on, for as long as the assignment of ``generation`` is in force."""
+        for tp, offset in self._restored():
+            if not self._current(generation):
+                return
+            yield tp, self._changelog_message(tp, offset)
         for number in sorted(self._mergers):
             while self._in_place and self._current(generation) and number in self._mergers:
                 batch = self._next_batch(number, generation)
@@ -268,35 +291,61 @@ class BatchConsumer(driver.Consumer):
         source, last = batch.records[-1]
         tp = TP(self._sources[source], batch.partition)
         # Faust types the value as bytes; the agent's schema hands it on as it is.
-        return tp, self._message(tp, last, key=None, value=cast(bytes, batch))
-
-    def _message(self, tp: TP, record: Any, *, key: bytes | None, value: bytes | None) -> Message:
-        """Return Faust's form of a record, of which nothing but the place and the time is asked."""
-        return ConsumerMessage(
+        return tp, ConsumerMessage(
             tp.topic,
             tp.partition,
-            record.offset,
-            record.timestamp / 1000,
-            record.timestamp_type,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
             None,
-            key,
-            value,
+            None,
+            cast(bytes, batch),
             None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
 
-    def _changelog_message(self, tp: TP, fetched: Sequence[Any]) -> Message:
-        """Apply a fetch of the changelog; return its last record, which tells Faust how far it is."""
+    # Restoring.
+
+    def _restore(self, number: int, fetched: Sequence[Any]) -> None:
+        """Apply a fetch of a partition of the changelog."""
         store = self._app.records
-        recovery = self._app.recovery
         for record in fetched:
-            store.apply(tp.partition, record.offset, record.key, record.value)
-        offsets = recovery.active_offsets if tp in recovery.active_tps else recovery.standby_offsets
-        if tp in recovery.active_tps or tp in recovery.standby_tps:
-            offsets[tp] = fetched[-1].offset
-        last = fetched[-1]
-        return self._message(tp, last, key=last.key, value=last.value)
+            store.apply(number, record.offset, record.key, record.value)
+
+    def _restored(self) -> list[tuple[TP, int]]:
+        """Return the changelog partitions that went on, each with the last offset that was read.
+
+        That may be one without a record: that of a marker, or of a record that was compacted away.
+        """
+        if self._in_place:
+            return []
+        recovery = self._app.recovery
+        thread = cast(BatchConsumerThread, self._thread)
+        went_on = []
+        for tp in recovery.active_tps:
+            position, before = thread.next_offset(tp), recovery.active_offsets.get(tp)
+            if position is not None and before is not None and position - 1 > before:
+                recovery.active_offsets[tp] = position - 1
+                self._app.records.written(tp.partition, position - 1)
+                went_on.append((tp, position - 1))
+        return went_on
+
+    def _changelog_message(self, tp: TP, offset: int) -> Message:
+        """Return the message that tells Faust how far a partition is restored; its content is not read."""
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            offset,
+            0.0,
+            0,
+            None,
+            b"",
+            None,
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
     # Delivery and commits.
 
@@ -363,6 +412,14 @@ class BatchProducer(driver.Producer):
 
     def _settings_auth(self) -> Mapping[str, Any]:
         return cast("StreamApp", self.app).settings.kafka_security()
+
+    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
+        """Return a producer whose batches are stamped by ``claims``; it begins without any."""
+        producer = super()._new_producer(transactional_id)
+        self.claims = Claims(fenced_topics(cast("StreamApp", self.app).settings))
+        for part in (producer, producer._sender, producer._message_accumulator):
+            part._txn_manager = self.claims
+        return producer
 
     @property
     def client(self) -> aiokafka.AIOKafkaProducer:

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 from stream.agents import Recommending
 from stream.app import FETCH_WAIT_MS, StreamApp
 from stream.dispatch import now_ms
-from stream.errors import FreshetError, Rejected
+from stream.errors import BrokerUnavailable, FreshetError, Rejected
+from stream.fence import RENEWAL_INTERVAL_S
 from stream.follow import Follower
 from stream.messages import decode_item
 from stream.settings import Settings
@@ -117,7 +118,13 @@ class Worker:
         self.app.finalize()
         timers = [
             asyncio.create_task(self._watch(timer))
-            for timer in (self._note_state, self._look_for_broker, self._measure_lag, self._send_held)
+            for timer in (
+                self._note_state,
+                self._look_for_broker,
+                self._measure_lag,
+                self._send_held,
+                self._renew_claims,
+            )
         ]
         try:
             await self.app.maybe_start()
@@ -190,6 +197,14 @@ class Worker:
         while self.settings.list_interval_s:
             await asyncio.sleep(HELD_POLL_S)
             await self.recommending.send_held()
+
+    async def _renew_claims(self) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_INTERVAL_S)
+            try:
+                await self.app.renew_claims()
+            except BrokerUnavailable as error:
+                log.warning("the claims are renewed later: %s", error)
 
     async def _look_for_broker(self) -> None:
         """Ask for metadata now and then: consumers wait for an absent broker without a word."""

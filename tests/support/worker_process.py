@@ -160,6 +160,14 @@ class WorkerProcess:
         """End it at once, with nothing finished."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let it stand still, as a machine that sleeps does."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on where it stood still."""
+        self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         """End it at once if it still runs."""
         if self.running:

@@ -4,11 +4,12 @@ import asyncio
 from typing import NamedTuple
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record import MemoryRecords
 
 from stream import outbox
+from stream.errors import PartitionLost
 from stream.outbox import Outbox, Record, record
 
 BATCH_BYTES = 400
@@ -150,6 +151,14 @@ async def test_an_error_that_trying_again_cannot_help_is_raised(box: Outbox, pro
     producer.answers = [MessageSizeTooLargeError()]
     with pytest.raises(MessageSizeTooLargeError):
         await box.send("t", 0, numbered(1))
+
+
+async def test_a_partition_that_another_worker_has_claimed_is_lost(box: Outbox, producer: Producer) -> None:
+    """The broker refuses the batch by its epoch; the error names the partition and is not tried again."""
+    producer.answers = [ProducerFenced()]
+    with pytest.raises(PartitionLost, match="partition 3"):
+        await box.send("t", 3, numbered(1))
+    assert producer.taken == []
 
 
 async def test_calls_for_one_partition_take_turns(box: Outbox, producer: Producer) -> None:
