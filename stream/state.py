@@ -31,7 +31,6 @@ CATEGORY_BYTES = 4
 EVENT_KEY_BYTES = 6
 ITEM_KEY_BYTES = 4
 CATEGORIES_REMEMBERED = 100_000
-ITEMS_REMEMBERED = 100_000
 
 
 class UserState(msgspec.Struct, array_like=True, gc=False):
@@ -190,7 +189,6 @@ def category_key(category_id: str | None) -> int:
     return xxhash.xxh32_intdigest(category_id.encode()) or 1 if category_id else 0
 
 
-@lru_cache(ITEMS_REMEMBERED)
 def item_key(text: bytes) -> bytes:
     """Return the 4 bytes that stand for an item, by its ``id_text``, whose event was let go.
 
