@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.blend import VOICES, Blend, matrix_of, nearness
+from models.blend import VOICES, Blend, nearness, tables_of
 from models.memory import Memories
 from models.ranking import UNKNOWN_ROW, Rows
 from models.recommender import Floats, Recommender, UserSequence
 
 PARTS = ("network", "neighbours", "popularity", "own")
-"""The parts of a score: the network's, item CF's, popularity's, and that of having had the item."""
+"""The parts of a score: the network's, that of item CF and succession, popularity's, and that of having had it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,9 @@ def explain(
     memories = _memories(history, count)
     scores = recommender.scores(states, memories)[:, rows]  # (T + 1, L)
     voices = (
-        memories.rows[0, : max(depth for depth, _ in VOICES)] if recommender.blend else memories.rows[0, :0]
+        memories.rows[0, : max(voice.depth for voice in VOICES)]
+        if recommender.blend
+        else memories.rows[0, :0]
     )
     voices = voices[voices != UNKNOWN_ROW]
     return Explanation(
@@ -88,7 +90,8 @@ def _parts(recommender: Recommender, state: Floats, memory: Memories, rows: Rows
     added = np.zeros((1, recommender.vocabulary.n_items), np.float32)
     blend.add(added, memory)
     near = np.zeros_like(network)
-    for weight, found in zip(blend.near, nearness(matrix_of(blend.neighbours), memory), strict=True):
+    tables = tables_of(blend.neighbours, blend.successors)
+    for weight, found in zip(blend.near, nearness(tables, memory), strict=True):
         near += weight * found.toarray()[0, rows]
     prior = blend.prior[rows]
     return np.stack((network - prior, near, prior, added[0, rows] - near))
@@ -98,5 +101,6 @@ def _near(blend: Blend | None, voices: Rows, rows: Rows) -> NDArray[np.float32]:
     """(V, L) the similarities of the user's last items to the items of the list."""
     near = np.zeros((len(voices), len(rows)), np.float32)
     if blend is not None and len(voices):
-        near[:] = matrix_of(blend.neighbours)[voices].toarray()[:, rows]
+        similar, _ = tables_of(blend.neighbours, blend.successors)
+        near[:] = similar[voices].toarray()[:, rows]
     return near
