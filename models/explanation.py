@@ -20,7 +20,7 @@ from models.ranking import UNKNOWN_ROW, Rows
 from models.recommender import Floats, Recommender, UserSequence
 
 PARTS = ("network", "neighbours", "popularity", "own")
-"""The parts of a score: the network's, that of item CF and succession, popularity's, and that of having had it."""
+"""The parts of a score: of the network, of item CF and succession, of popularity, of having had the item."""
 
 
 @dataclass(frozen=True, eq=False)
