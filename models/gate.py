@@ -21,6 +21,7 @@ from models.cleaning import CleaningRule
 from models.errors import TrainingError
 from models.evaluation import next_event_lists
 from models.fitting import clean_log
+from models.gate_config import GateConfig
 from models.intervals import resampled
 from models.metrics import Ratio, catalogue_coverage, hits, mean_by_user, places, reciprocal_ranks
 from models.recommender import Recommender
@@ -29,35 +30,6 @@ from models.splits import Split
 from models.vocabulary import UNKNOWN_ROW, Vocabulary
 
 Reason = Literal["better", "not better", "too few users", "covers too little"]
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """What a challenger must show.
-
-    ``level`` is the share of equal challengers that would pass; ``least_gain`` is asked for on top, as
-    a share of the champion's MRR. ``least_users`` must have a held-back event; at most about
-    ``targets`` events are looked at, of users drawn with ``seed``. ``least_coverage`` is a share of the
-    champion's catalogue coverage. Lists are ``cutoff`` long.
-    """
-
-    level: float = 0.05
-    least_gain: float = 0.0
-    least_users: int = 50
-    least_coverage: float = 0.5
-    targets: int = 20_000
-    cutoff: int = 20
-    resamples: int = 2000
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse a test that could not fail, or not pass."""
-        if not 0 < self.level < 0.5:
-            raise ValueError(f"level is {self.level}; it must lie between 0 and 0.5")
-        if not self.least_gain >= 0:
-            raise ValueError(f"least_gain is {self.least_gain}; it must be at least 0")
-        if self.least_users < 2:
-            raise ValueError(f"least_users is {self.least_users}; it must be at least 2")
 
 
 class Standing(NamedTuple):

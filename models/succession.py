@@ -13,7 +13,8 @@ import polars as pl
 from models.cleaning import CleaningRule
 from models.errors import TrainingError
 from models.fitting import Fitted, train_from_frame
-from models.gate import GateConfig, HeldBack, Verdict, judge
+from models.gate import HeldBack, Verdict, judge
+from models.gate_config import GateConfig
 from models.networks import NetworkConfig
 from models.recommender import Recommender
 from models.training import Progress, TrainingConfig
@@ -31,14 +32,8 @@ class Champion(NamedTuple):
 
 @dataclass(frozen=True)
 class SuccessionConfig:
-    """How challengers are made and judged.
+    """How challengers are made and judged."""
 
-    The newest ``hold_back`` events are held back, at most half of those the champion has not learnt
-    from. Fewer than ``least_events`` of those are no reason to train at all.
-    """
-
-    hold_back: int = 5000
-    least_events: int = 200
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     warm: WarmConfig = field(default_factory=WarmConfig)
@@ -75,7 +70,7 @@ def challenge(
     Rows of the champion's vocabulary keep their meaning. Raises TooFewEvents where little is new, and
     TrainingError where nothing can be learnt.
     """
-    cut_ms = held_back_from_ms(frame, champion.until_ms, config)
+    cut_ms = held_back_from_ms(frame, champion.until_ms, config.gate)
     past = frame.filter(pl.col("timestamp") < cut_ms)
     cleaning, recommender = config.cleaning, champion.recommender
     if kind == "warm":
@@ -115,7 +110,7 @@ def challenge(
     return Challenge(kind, fitted, newest_ms(past), verdict)
 
 
-def held_back_from_ms(frame: pl.DataFrame, until_ms: int, config: SuccessionConfig) -> int:
+def held_back_from_ms(frame: pl.DataFrame, until_ms: int, config: GateConfig) -> int:
     """From when on events are held back: some of those after ``until_ms``. Raises TooFewEvents."""
     new = frame["timestamp"].filter(frame["timestamp"] > until_ms).sort()
     if len(new) < config.least_events:

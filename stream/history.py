@@ -1,5 +1,6 @@
 """What the event topics hold, as a frame to train on: the same events, refused the same way."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from stream.columns import EVENT_SCHEMA, ITEM_SCHEMA
 from stream.errors import Rejected
 from stream.messages import MAX_TIMESTAMP_MS, decode_event, decode_item
 from stream.settings import Settings
+
+FRAME_EVENTS = 100_000
+"""As Python objects an event takes some 400 bytes, in a frame a tenth of that."""
 
 
 @dataclass(frozen=True)
@@ -29,47 +33,80 @@ class History:
 
 
 async def read_history(settings: Settings, *, progress: Callable[[int], None] | None = None) -> History:
-    """Read everything the event topics and the items topic hold now; takes part in no group.
+    """Read everything the event topics and the items topic hold now; see ``HistoryReader``."""
+    return await HistoryReader(settings).read(progress=progress)
 
-    ``progress`` is called with the number of records read since the last call. Raises
-    ``TopicError`` where a topic is missing and ``BrokerUnavailable`` where no broker answers.
+
+class HistoryReader:
+    """Reads the topics, and each time goes on from where it stopped; takes part in no group.
+
+    What is older than ``horizon_ms`` before the newest event is let go, and of more than
+    ``max_events`` the oldest, so that memory is bounded whatever the topics hold.
     """
-    names = (*settings.topics.events, settings.topics.items)
-    partitions = {name: await clients.topic_partitions(settings, name) for name in names}
-    reading = _Reading(settings)
-    async with clients.running(clients.consumer(settings), settings) as consumer:
-        every = [partition for found in partitions.values() for partition in found]
-        consumer.assign(every)
-        starts = await consumer.beginning_offsets(every)
-        ends = await consumer.end_offsets(every)
-        for partition in every:
-            # Only one partition is fetched at a time: what is read stays in the order of its offsets.
-            consumer.pause(*(other for other in every if other != partition))
-            consumer.resume(partition)
-            count = await reading.partition(consumer, partition, starts[partition], ends[partition])
-            if progress is not None:
-                progress(count)
-    offsets = {name: [ends[partition] for partition in found] for name, found in partitions.items()}
-    return reading.history(offsets)
+
+    def __init__(
+        self, settings: Settings, *, horizon_ms: int | None = None, max_events: int | None = None
+    ) -> None:
+        """Prepare; nothing is read yet."""
+        self._settings = settings
+        self._positions: dict[TopicPartition, int] = {}
+        self._reading = _Reading(settings, horizon_ms, max_events)
+
+    async def read(self, *, progress: Callable[[int], None] | None = None) -> History:
+        """Read what came since the last time.
+
+        ``progress`` is called with the number of records read since the last call. Raises
+        ``TopicError`` where a topic is missing and ``BrokerUnavailable`` where no broker answers.
+        """
+        settings, positions = self._settings, self._positions
+        names = (*settings.topics.events, settings.topics.items)
+        partitions = {name: await clients.topic_partitions(settings, name) for name in names}
+        async with clients.running(clients.consumer(settings), settings) as consumer:
+            every = [partition for found in partitions.values() for partition in found]
+            consumer.assign(every)
+            starts = await consumer.beginning_offsets(every)
+            ends = await consumer.end_offsets(every)
+            for partition in every:
+                # Only one partition is fetched at a time: what is read stays in the order of its offsets.
+                consumer.pause(*(other for other in every if other != partition))
+                consumer.resume(partition)
+                start = max(starts[partition], positions.get(partition, 0))
+                positions[partition] = start
+                count = await self._reading.partition(consumer, partition, positions, ends[partition])
+                positions[partition] = max(start, ends[partition])
+                if progress is not None:
+                    progress(count)
+        offsets = {name: [ends[partition] for partition in found] for name, found in partitions.items()}
+        return self._reading.history(offsets)
 
 
 class _Reading:
-    """Events and items column by column; frames are made of them once."""
+    """Events and items column by column; frames are made of them now and then."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, horizon_ms: int | None, max_events: int | None) -> None:
         self._behaviors = {name: Behavior(number) for number, name in enumerate(settings.topics.events)}
+        self._horizon_ms, self._max_events = horizon_ms, max_events
         self._columns: dict[str, list[object]] = {name: [] for name in EVENT_SCHEMA}
+        self._frames = [pl.DataFrame(schema=EVENT_SCHEMA)]
         self._categories: dict[str, str | None] = {}
         self._refused = 0
 
     async def partition(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
+        self,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        positions: dict[TopicPartition, int],
+        end: int,
     ) -> int:
-        """Read a partition from ``start`` to before ``end``; returns how many records there were."""
-        count = 0
+        """Read a partition from its position to before ``end``; returns how many records there were.
+
+        The position moves along, so that a reading that breaks off repeats nothing.
+        """
+        count, start = 0, positions[partition]
         behavior = self._behaviors.get(partition.topic)
         async for record in clients.read_range(consumer, partition, start, end):
             count += 1
+            positions[partition] = record.offset + 1
             try:
                 if behavior is None:
                     item_id, item = decode_item(record.key, record.value)
@@ -88,12 +125,34 @@ class _Reading:
         columns["category_id"].append(event.category_id)
         columns["behavior"].append(int(behavior))
         columns["timestamp"].append(event.timestamp)
+        if len(columns["timestamp"]) >= FRAME_EVENTS:
+            self._frames.append(self._emptied())
+            if sum(frame.height for frame in self._frames) > 2 * (self._max_events or math.inf):
+                self._frames = [self._bounded(pl.concat(self._frames))]
+
+    def _emptied(self) -> pl.DataFrame:
+        """Return the columns as a frame, and begin them anew."""
+        frame = pl.DataFrame(self._columns, schema=EVENT_SCHEMA)
+        self._columns = {name: [] for name in EVENT_SCHEMA}
+        return frame
+
+    def _bounded(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Let go of what is beyond the horizon, and of the oldest of too many."""
+        if events.is_empty():
+            return events
+        if self._horizon_ms is not None:
+            events = events.filter(pl.col("timestamp") >= pl.col("timestamp").max() - self._horizon_ms)
+        most = self._max_events
+        if most is not None and events.height > most:
+            oldest = events["timestamp"].sort()[events.height - most]
+            events = events.filter(pl.col("timestamp") >= oldest)
+        return events
 
     def history(self, offsets: dict[str, list[int]]) -> History:
-        """Return what was read."""
+        """Return what was read and kept."""
+        self._frames = [self._bounded(pl.concat([*self._frames, self._emptied()]))]
         items = pl.DataFrame(
             {"item_id": list(self._categories), "category_id": list(self._categories.values())},
             schema=ITEM_SCHEMA,
         )
-        events = pl.DataFrame(self._columns, schema=EVENT_SCHEMA)
-        return History(events, items, offsets, self._refused)
+        return History(self._frames[0], items, offsets, self._refused)

@@ -1,6 +1,5 @@
 """Training for a running shop: from a file or the topics to an announced artifact."""
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +10,14 @@ import polars as pl
 
 from models.fitting import Fitted, save_fitted, train_from_frame
 from models.networks import NetworkConfig
+from models.succession import newest_ms
 from models.training import Progress, TrainingConfig
 from stream.datasets import load_events, read_items
 from stream.history import read_history
 from stream.messages import ModelManifest
+from stream.model_store import Origin
 from stream.settings import Settings
-from stream.weights import announce, manifest_sha256
+from stream.weights import announce, manifest_of
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,25 @@ def train_source(
     )
 
 
-async def announce_fitted(settings: Settings, fitted: Fitted, *, announced: bool = True) -> ModelManifest:
+async def announce_fitted(
+    settings: Settings, fitted: Fitted, *, announced: bool = True, origin: Origin | None = None
+) -> ModelManifest:
     """Save a recommender in the model store, and announce it unless told not to."""
-    place, written = save_fitted(fitted, Path(settings.model_store_url) / settings.model_name)
-    manifest = ModelManifest(
-        name=settings.model_name,
-        version=written.version,
-        url=f"{settings.model_name}/{written.version}",
-        sha256=manifest_sha256(place),
-        trained_at=written.trained_at_ms,
-        announced_at=time.time_ns() // 1_000_000,
-        metrics={
-            name: float(value)
-            for name, value in written.metrics.items()
-            # A figure that could not be measured is NaN, which JSON does not know.
-            if isinstance(value, int | float) and not math.isnan(value)
-        },
-    )
+    manifest = stored(settings, fitted, origin=origin)
     if announced:
         await announce(settings, manifest)
     return manifest
+
+
+def stored(settings: Settings, fitted: Fitted, *, origin: Origin | None = None) -> ModelManifest:
+    """Save a recommender in the model store; returns what to announce it with."""
+    said = None if origin is None else origin.as_mapping()
+    place, written = save_fitted(fitted, Path(settings.model_store_url) / settings.model_name, origin=said)
+    url = f"{settings.model_name}/{written.version}"
+    return manifest_of(place, written, url=url, announced_at_ms=time.time_ns() // 1_000_000)
+
+
+def first_origin(fitted: Fitted, material: Material) -> Origin:
+    """What is to be said of a model that was trained on all of the material."""
+    version = fitted.recommender.version
+    return Origin("full", version, until_ms=newest_ms(material.events), offsets=material.offsets)

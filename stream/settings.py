@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.cleaning import CleaningRule
+from models.gate_config import GateConfig
 from models.segment import SegmentRule
 from stream.errors import SettingsError
 from stream.rules import Rules
@@ -150,6 +151,40 @@ class Settings(BaseSettings):
     )
     model_name: Annotated[str, Field(pattern=_NAME)] = Field(
         "default", description="which model of the store is served"
+    )
+    model_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        4_096, description="refuse an artifact of more megabytes than this"
+    )
+    retrain_interval_s: Annotated[int, Field(ge=1, le=365 * 86_400)] = Field(
+        3_600, description="time from the beginning of a retraining to that of the next"
+    )
+    retrain_light_interval_s: Annotated[int, Field(ge=0, le=365 * 86_400)] = Field(
+        300, description="the same of light refreshes, which count anew and train nothing; 0: none"
+    )
+    retrain_full_every: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        24, description="every so many retrainings one begins from nothing; the others from the champion"
+    )
+    retrain_horizon_s: Annotated[int, Field(ge=1, le=10 * 365 * 86_400)] = Field(
+        30 * 86_400, description="how far back of the newest event training looks"
+    )
+    retrain_max_events: Annotated[int, Field(ge=100, le=1_000_000_000)] = Field(
+        2_000_000, description="most events training looks at, the newest; bounds its memory"
+    )
+    retrain_hold_back: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        GateConfig().hold_back,
+        description="newest events held back to compare models by, at most half of the new ones",
+    )
+    retrain_level: Annotated[float, Field(ge=0.0001, le=0.49)] = Field(
+        GateConfig().level, description="share of challengers no better than the champion that may pass"
+    )
+    retrain_least_gain: Annotated[float, Field(ge=0, le=10)] = Field(
+        GateConfig().least_gain, description="least gain of a challenger, as a share of the champion's MRR"
+    )
+    retrain_least_users: Annotated[int, Field(ge=2, le=1_000_000_000)] = Field(
+        GateConfig().least_users, description="fewest users with a held-back event to compare models by"
+    )
+    retrain_keep: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        10, description="newest artifacts kept, beside the one in force and the one before it"
     )
     batch_max_events: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         20_000, description="most events taken from Kafka at once"

@@ -28,7 +28,9 @@ STAGES: Final = ("apply", "advance", "rank", "encode", "lists", "changelog")
 """The stages of a batch: decode and apply, advance, rank, write the records, and the two sends."""
 
 SWAP_OUTCOMES: Final = ("swapped", "refused")
-RETRAIN_OUTCOMES: Final = ("announced", "rejected", "failed")
+RETRAIN_OUTCOMES: Final = ("promoted", "refused", "failed", "no_data")
+"""Announced; not shown to be better; broke off; too little was new to train."""
+
 REBUILD_CAUSES: Final = ("segment", "weights")
 """The segment began anew or changed in the middle; or the weights are other ones."""
 
@@ -123,26 +125,7 @@ class Telemetry:
         self.model_swaps = Counter(
             "freshet_model_swaps", "Announced weights taken or refused.", ["outcome"], registry=registry
         )
-        self.retrain_runs = Counter(
-            "freshet_retrain_runs", "Runs of the retraining job.", ["outcome"], registry=registry
-        )
-        self.retrain_duration_seconds = Histogram(
-            "freshet_retrain_duration_seconds",
-            "Time of a run of the retraining job.",
-            buckets=RETRAIN_BUCKETS_S,
-            registry=registry,
-        )
-        self.retrain_last_success_timestamp_seconds = Gauge(
-            "freshet_retrain_last_success_timestamp_seconds",
-            "When a retraining run last ended well, in seconds since the epoch.",
-            registry=registry,
-        )
-        self.model_quality = Gauge(
-            "freshet_model_quality",
-            "Quality on the newest events, by role (champion, challenger) and metric.",
-            ["role", "metric"],
-            registry=registry,
-        )
+        self.retraining = RetrainTelemetry(registry)
 
     def _state(self, registry: CollectorRegistry) -> None:
         """Make the instruments of users' state and of the group."""
@@ -175,12 +158,42 @@ class Telemetry:
             (self.stage_seconds, STAGES),
             (self.dead_letters, ERROR_WORDS),
             (self.model_swaps, SWAP_OUTCOMES),
-            (self.retrain_runs, RETRAIN_OUTCOMES),
             (self.state_rebuilds, REBUILD_CAUSES),
         )
         for instrument, words in known:
             for word in words:
                 instrument.labels(word)
+
+
+class RetrainTelemetry:
+    """The instruments of the retraining job, which shows no others: events and lists are the workers'."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Make and register the instruments."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        self.registry = registry
+        self.runs = Counter(
+            "freshet_retrain_runs", "Runs of the retraining job.", ["outcome"], registry=registry
+        )
+        self.duration_seconds = Histogram(
+            "freshet_retrain_duration_seconds",
+            "Time of a run of the retraining job.",
+            buckets=RETRAIN_BUCKETS_S,
+            registry=registry,
+        )
+        self.last_success_timestamp_seconds = Gauge(
+            "freshet_retrain_last_success_timestamp_seconds",
+            "When a retraining run last ended well, in seconds since the epoch.",
+            registry=registry,
+        )
+        self.model_quality = Gauge(
+            "freshet_model_quality",
+            "Quality on the newest events, by role (champion, challenger) and metric.",
+            ["role", "metric"],
+            registry=registry,
+        )
+        for outcome in RETRAIN_OUTCOMES:
+            self.runs.labels(outcome)
 
 
 class BulkHistogram(Collector):

@@ -9,6 +9,7 @@ logged; what was in force goes on.
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from aiokafka.structs import ConsumerRecord
 
 from models import artifact
+from models.artifact import Manifest
 from models.errors import ModelsError
 from models.recommender import Recommender
 from stream import clients
@@ -25,6 +27,8 @@ from stream.settings import Settings
 from stream.telemetry import Telemetry
 
 log = getLogger(__name__)
+
+MEGABYTE = 1_000_000
 
 
 def artifact_folder(settings: Settings, url: str) -> Path:
@@ -37,6 +41,34 @@ def manifest_sha256(folder: Path) -> str:
     return hashlib.sha256((folder / artifact.MANIFEST).read_bytes()).hexdigest()
 
 
+def manifest_of(folder: Path, written: Manifest, *, url: str, announced_at_ms: int) -> ModelManifest:
+    """Make the announcement of the artifact in ``folder``, which is ``url`` in the model store."""
+    return ModelManifest(
+        name=url.partition("/")[0],
+        version=written.version,
+        url=url,
+        sha256=manifest_sha256(folder),
+        trained_at=written.trained_at_ms,
+        announced_at=announced_at_ms,
+        metrics={
+            name: float(value)
+            for name, value in written.metrics.items()
+            # A figure that could not be measured is NaN, which JSON does not know.
+            if isinstance(value, int | float) and not math.isnan(value)
+        },
+    )
+
+
+def _refuse_too_large(settings: Settings, folder: Path) -> None:
+    """Refuse an artifact of more bytes than the settings allow, before any of it is read."""
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    if size > settings.model_max_mb * MEGABYTE:
+        raise ArtifactRefused(
+            f"the artifact in {folder} has {size / MEGABYTE:,.1f} MB and FRESHET_MODEL_MAX_MB is "
+            f"{settings.model_max_mb}; set that higher, or train a smaller network"
+        )
+
+
 def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
     """Load an announced artifact; raises ArtifactRefused with the reason in one line."""
     folder = artifact_folder(settings, manifest.url)
@@ -46,6 +78,7 @@ def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
                 f"the artifact in {folder} is not the one that was announced "
                 "(its manifest's SHA-256 differs); announce it again"
             )
+        _refuse_too_large(settings, folder)
         recommender = artifact.load(folder)
     except OSError as error:
         raise ArtifactRefused(

@@ -108,7 +108,7 @@ def train(
         model_store=model_store,
         model_name=model_name,
     )
-    source = _source(file, items, columns=columns, time_unit=time_unit)
+    source = source_of(file, items, columns=columns, time_unit=time_unit)
     run_training(
         settings,
         source,
@@ -131,7 +131,7 @@ def run_training(
     report: Path | None,
 ) -> None:
     """Train on ``source`` (None: the topics), store, announce, and tell how it went."""
-    from stream.retraining import announce_fitted, load_source, topics_source, train_source
+    from stream.retraining import announce_fitted, first_origin, load_source, topics_source, train_source
     from stream.topics import require_topics
 
     begun_s = time.monotonic()
@@ -140,10 +140,14 @@ def run_training(
         asyncio.run(require_topics(settings))
     read = asyncio.run(topics_source(settings)) if source is None else load_source(source)
     read_s = time.monotonic()
-    with _threads(threads), console.progress("training", total=training.most_epochs, unit="epochs") as shown:
+    with (
+        using_threads(threads),
+        console.progress("training", total=training.most_epochs, unit="epochs") as shown,
+    ):
         fitted = train_source(settings, read, network=network, training=training, progress=tell_epochs(shown))
     trained_s = time.monotonic()
-    manifest = asyncio.run(announce_fitted(settings, fitted, announced=announced))
+    origin = first_origin(fitted, read)
+    manifest = asyncio.run(announce_fitted(settings, fitted, announced=announced, origin=origin))
     _print(fitted, train_s=trained_s - read_s)
     artifact = Path(settings.model_store_url) / manifest.url
     console.line(f"artifact {artifact}")
@@ -164,7 +168,7 @@ def run_training(
     console.write_report(report, figures | asdict(fitted.figures))
 
 
-def _source(
+def source_of(
     file: Path | None, items: Path | None, *, columns: str | None, time_unit: Literal["s", "ms"] | None
 ) -> "Source | None":
     """Return what the options name; None for the topics."""
@@ -186,7 +190,7 @@ def given(**options: int | str | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
+def using_threads(threads: int | None) -> Iterator[None]:
     """Let torch use this many threads for a while; its own choice when ``threads`` is None."""
     import torch
 

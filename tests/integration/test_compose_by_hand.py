@@ -83,7 +83,7 @@ def test_services_started_by_hand_serve_and_retrain(broker: ComposeBroker, tmp_p
                 done = run(service.command(**faster), service)
                 assert done.returncode == 0, f"{name}: {done.stderr}"
             elif name == "retrain":
-                stack.enter_context(running(service, tmp_path, RETRAIN_INTERVAL_S="1"))
+                stack.enter_context(running(service, tmp_path, FRESHET_RETRAIN_LIGHT_INTERVAL_S="1"))
             else:
                 workers.append(service)
                 stack.enter_context(running(service, tmp_path))

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from models.blend import RANGES, Blend
-from models.gate import GateConfig, HeldBack, judge, lowest_gain
+from models.gate import HeldBack, judge, lowest_gain
+from models.gate_config import GateConfig
 from models.metrics import Ratio
 from models.neighbours import ItemNeighbours
 from models.recommender import Recommender

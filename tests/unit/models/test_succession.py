@@ -6,7 +6,7 @@ import pytest
 
 from models.errors import TrainingError
 from models.fitting import Fitted, train_from_frame
-from models.gate import GateConfig
+from models.gate_config import GateConfig
 from models.networks import NetworkConfig
 from models.segment import SegmentRule
 from models.sequences import Segments
@@ -25,12 +25,10 @@ NETWORK = NetworkConfig(units=8)
 RULE = SegmentRule(span_ms=3_600_000, max_events=16)
 QUICK = TrainingConfig(epochs=2, batch_targets=64)
 CONFIG = SuccessionConfig(
-    hold_back=100,
-    least_events=50,
     network=NETWORK,
     training=QUICK,
     warm=WarmConfig(TrainingConfig(epochs=1, learning_rate=0.01, validation_share=0.0, refit=False)),
-    gate=GateConfig(least_users=10, resamples=200),
+    gate=GateConfig(hold_back=100, least_events=50, least_users=10, resamples=200),
 )
 
 
@@ -150,7 +148,7 @@ def test_a_warm_update_without_anything_new_is_refused(champion: Champion) -> No
 @pytest.mark.parametrize("kind", ["warm", "full"])
 def test_nothing_of_the_held_back_events_reaches_the_challenger(champion: Champion, kind) -> None:
     """Whatever they are, the same challenger is trained; only the verdict may differ."""
-    cut_ms = held_back_from_ms(BOTH, champion.until_ms, CONFIG)
+    cut_ms = held_back_from_ms(BOTH, champion.until_ms, CONFIG.gate)
     late = pl.col("timestamp") >= cut_ms
     altered = BOTH.with_columns(pl.when(late).then(pl.lit("i3")).otherwise("item_id").alias("item_id"))
     one, other = (
@@ -165,15 +163,15 @@ def test_nothing_of_the_held_back_events_reaches_the_challenger(champion: Champi
 def test_the_newest_half_at_most_is_held_back(champion: Champion) -> None:
     """240 new events: the newest 100, or half of them; and nothing the champion has learnt from."""
     new = NEW["timestamp"].sort()
-    assert held_back_from_ms(BOTH, champion.until_ms, CONFIG) == new[140]
-    greedy = SuccessionConfig(hold_back=10_000)
+    assert held_back_from_ms(BOTH, champion.until_ms, CONFIG.gate) == new[140]
+    greedy = GateConfig(hold_back=10_000)
     assert held_back_from_ms(BOTH, champion.until_ms, greedy) == new[120]
 
 
 def test_little_news_is_no_reason_to_train(champion: Champion) -> None:
     """The line says how many events there are."""
     with pytest.raises(TooFewEvents, match="240 events are newer than the model in force; 1,000 are needed"):
-        held_back_from_ms(BOTH, champion.until_ms, SuccessionConfig(least_events=1000))
+        held_back_from_ms(BOTH, champion.until_ms, GateConfig(least_events=1000))
 
 
 def test_segments_are_drawn_until_they_hold_enough_targets() -> None:

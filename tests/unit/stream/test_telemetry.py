@@ -40,7 +40,7 @@ def telemetry():
     telemetry.consumer_lag.labels("events.click", "0").set(3)
     telemetry.prequential_hits.labels("20").inc()
     telemetry.model.info({"version": "v1"})
-    telemetry.model_quality.labels("champion", "hit_rate_at_20").set(0.4)
+    telemetry.retraining.model_quality.labels("champion", "hit_rate_at_20").set(0.4)
     telemetry.event_to_recommendation_seconds.observe(0.004)
     return telemetry
 

@@ -1,10 +1,12 @@
 """Announced weights: taken in force, or refused while what was in force goes on."""
 
 import hashlib
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -25,7 +27,11 @@ RULE = SegmentRule(span_ms=3_600_000, max_events=32)
 def settings(tmp_path: Path) -> Settings:
     """Settings with a store of their own and the segments of RULE."""
     return Settings.load(
-        model_store=str(tmp_path / "store"), model_name="shop", segment_span_s=3_600, segment_max_events=32
+        model_store=str(tmp_path / "store"),
+        model_name="shop",
+        model_max_mb=1,
+        segment_span_s=3_600,
+        segment_max_events=32,
     )
 
 
@@ -149,9 +155,23 @@ def removed(settings: Settings, manifest: ModelManifest) -> None:
     folder.rename(folder.with_name("elsewhere"))
 
 
+def of_a_later_format(settings: Settings, manifest: ModelManifest) -> ModelManifest:
+    """Let a program write it that this one is too old for; the announced digest is that of its manifest."""
+    path = artifact_folder(settings, manifest.url) / artifact.MANIFEST
+    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    return msgspec.structs.replace(manifest, sha256=manifest_sha256(path.parent))
+
+
+def swollen(settings: Settings, manifest: ModelManifest) -> None:
+    """Put more beside it than the settings allow."""
+    (artifact_folder(settings, manifest.url) / "more").write_bytes(bytes(1_100_000))
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
+        (of_a_later_format, "is of format 9"),
+        (swollen, "has 1.1 MB and FRESHET_MODEL_MAX_MB is 1"),
         (tampered, "weights.safetensors"),
         (rewritten, "is not the one that was announced"),
         (removed, "set FRESHET_MODEL_STORE to the trainer's model store"),
@@ -169,8 +189,8 @@ async def test_a_spoilt_artifact_is_refused_and_the_weights_in_force_go_on(  # n
     """Counted and logged in one line that says what to do; a repaired artifact can be announced again."""
     await weights.handle(announced(saved(settings)))
     newer = saved(settings, seed=1)
-    spoil(settings, newer)
-    await weights.handle(announced(newer))
+    told = spoil(settings, newer) or newer
+    await weights.handle(announced(told))
     assert taken.versions == [weights.version] == ["gru-0"]
     assert swaps(registry) == (1, 1)
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -214,3 +234,21 @@ def test_the_announced_digest_is_that_of_the_manifest_file(settings: Settings) -
     manifest = saved(settings)
     data = (artifact_folder(settings, manifest.url) / artifact.MANIFEST).read_bytes()
     assert manifest.sha256 == hashlib.sha256(data).hexdigest()
+
+
+async def test_an_artifact_is_loaded_off_the_loop(
+    settings: Settings, weights: Weights, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events go on being served while its files are read and checked; the swap itself is in the loop."""
+    manifest = saved(settings)
+    loop, threads = threading.get_ident(), []
+
+    def load(_: Path) -> Recommender:
+        threads.append(threading.get_ident())
+        return replace(small_recommender(), rule=RULE)
+
+    monkeypatch.setattr(artifact, "load", load)
+    await weights.handle(announced(manifest))
+    assert taken.versions == ["gru-0"]
+    assert len(threads) == 1
+    assert loop not in threads

@@ -1,0 +1,140 @@
+"""The artifacts of one model: which is in force, what came before it, and which are done with.
+
+An artifact's manifest says in ``origin`` what it came from. The job that makes weights reads it to
+go on; workers do not.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from models import artifact
+from models.artifact import Manifest
+from models.errors import ArtifactError
+from stream import clients
+from stream.errors import FreshetError
+from stream.messages import ModelManifest, decode_manifest
+from stream.settings import Settings
+from stream.weights import manifest_of
+
+TIME_LENGTH = len("20260101T000000Z")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What weights came from.
+
+    ``kind`` is full, warm or light. ``network`` is the version whose network it is, its own but for a
+    light refresh; ``before`` the version that was in force when that network came, which a roll-back
+    goes to. ``until_ms`` is the newest event the network was trained on. ``since_full`` counts the
+    warm updates since a full training. ``offsets`` is where each partition of the topics ended.
+    """
+
+    kind: str
+    network: str
+    before: str = ""
+    until_ms: int = 0
+    since_full: int = 0
+    offsets: Mapping[str, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """What a manifest says; of one that does not, what can be known."""
+        known = {one.name for one in fields(cls)}
+        said = {name: value for name, value in manifest.origin.items() if name in known}
+        # No event that was trained on is newer than the training.
+        told: dict[str, Any] = {
+            "kind": "full",
+            "network": manifest.version,
+            "until_ms": manifest.trained_at_ms,
+        }
+        return cls(**told | said)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """As it stands in a manifest."""
+        return asdict(self)
+
+
+class ModelStore:
+    """The folder of a model's artifacts, one for each version."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Name the folder; it need not exist yet."""
+        self.name = settings.model_name
+        self.folder = Path(settings.model_store_url) / settings.model_name
+
+    def manifest(self, version: str) -> Manifest:
+        """What an artifact says of itself. Raises ArtifactError."""
+        return artifact.read_manifest(self.folder / version)
+
+    def versions(self) -> list[str]:
+        """The versions that are there, oldest first: names begin with the second, files tell finer."""
+        if not self.folder.is_dir():
+            return []
+        found = self.folder.glob(f"[!.]*/{artifact.MANIFEST}")
+        aged = ((path.parent.name[:TIME_LENGTH], path.stat().st_mtime_ns, path.parent.name) for path in found)
+        return [name for _, _, name in sorted(aged)]
+
+    def before(self, version: str) -> str:
+        """The version that a roll-back from ``version`` goes to. Raises FreshetError where there is none."""
+        told = Origin.of(self.manifest(version)).before
+        there = self.versions()
+        if told in there:
+            return told
+        older = there[: there.index(version)] if version in there else []
+        if told or not older:
+            gone = f"; {told}, which came before it, is there no more" if told else ""
+            raise FreshetError(f"there is no model to go back to from {version} in {self.folder}{gone}")
+        return older[-1]
+
+    def announcement(self, version: str, *, announced_at_ms: int) -> ModelManifest:
+        """What to announce an artifact with."""
+        folder = f"{self.name}/{version}"
+        return manifest_of(
+            self.folder / version, self.manifest(version), url=folder, announced_at_ms=announced_at_ms
+        )
+
+    def collect(self, *, keep: int, needed: Iterable[str]) -> list[str]:
+        """Delete all but the newest ``keep`` artifacts and those ``needed``, and what a killed job left.
+
+        Returns the versions that are gone.
+        """
+        spared = {*self.versions()[-keep:], *needed}
+        gone = [version for version in self.versions() if version not in spared]
+        for version in gone:
+            # Renamed first: whoever reads meanwhile finds all of it or nothing.
+            draft = self.folder / f".{version}-gone"
+            (self.folder / version).rename(draft)
+            shutil.rmtree(draft)
+        return gone
+
+    def needed(self, version: str | None) -> set[str]:
+        """The version in force and the one before it."""
+        if version is None:
+            return set()
+        try:
+            return {version, self.before(version)}
+        except (ArtifactError, FreshetError):
+            return {version}
+
+
+async def announced(settings: Settings) -> ModelManifest | None:
+    """What the ``models`` topic announces for the model of the settings now; None for nothing yet.
+
+    Raises ``TopicError`` and ``BrokerUnavailable``, and ``Rejected`` where it cannot be understood.
+    """
+    found: bytes | None = None
+    partitions = await clients.topic_partitions(settings, settings.topics.models)
+    async with clients.running(clients.consumer(settings), settings) as consumer:
+        consumer.assign(partitions)
+        starts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.pause(*(other for other in partitions if other != partition))
+            consumer.resume(partition)
+            async for record in clients.read_range(consumer, partition, starts[partition], ends[partition]):
+                if record.key == settings.model_name.encode():
+                    found = record.value
+    return None if found is None else decode_manifest(found)

@@ -1,0 +1,309 @@
+"""The job that makes new weights: reads, trains a challenger, judges it, announces what is better.
+
+Whatever it is stopped in the middle of, workers see either the old weights or the new: an artifact
+appears in the store whole or not at all, and is announced after that. Where it reads from and
+announces to is given, so that a run is the same over Kafka as in a test.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from logging import getLogger
+from typing import Any, Literal, NamedTuple
+
+from models import artifact
+from models.errors import ModelsError
+from models.fitting import Fitted
+from models.gate import Standing, Verdict
+from models.gate_config import GateConfig
+from models.succession import Challenge, Champion, SuccessionConfig, TooFewEvents, challenge
+from models.training import Epoch, Progress, TrainingConfig
+from models.warm import light_refresh
+from stream.errors import FreshetError
+from stream.messages import ModelManifest
+from stream.model_store import ModelStore, Origin
+from stream.retraining import Material, first_origin, stored, train_source
+from stream.settings import Settings
+from stream.telemetry import RetrainTelemetry
+from stream.weights import load_announced
+
+log = getLogger(__name__)
+
+Kind = Literal["full", "warm", "light"]
+Outcome = Literal["promoted", "refused", "failed", "no_data"]
+
+
+class Ties(NamedTuple):
+    """What a run is tied to: where events come from, what is in force, where to announce."""
+
+    read: Callable[[], Awaitable[Material]]
+    announced: Callable[[], Awaitable[ModelManifest | None]]
+    announce: Callable[[ModelManifest], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run ended; ``reason`` is a line for a person, ``version`` what was announced, if anything."""
+
+    outcome: Outcome
+    kind: Kind | Literal["rollback"]
+    reason: str
+    version: str | None = None
+    champion: str | None = None
+    verdict: Verdict | None = None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def succession_config(settings: Settings, training: TrainingConfig) -> SuccessionConfig:
+    """How challengers are made and judged under the settings."""
+    gate = GateConfig(
+        hold_back=settings.retrain_hold_back,
+        level=settings.retrain_level,
+        least_gain=settings.retrain_least_gain,
+        least_users=settings.retrain_least_users,
+    )
+    return SuccessionConfig(training=training, gate=gate, cleaning=settings.rules.cleaning)
+
+
+class RetrainJob:
+    """Runs over one model, one after another; each announces at most one version."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ties: Ties,
+        *,
+        config: SuccessionConfig,
+        telemetry: RetrainTelemetry,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare; nothing is read yet."""
+        self._settings, self._ties, self._config = settings, ties, config
+        self._telemetry = telemetry
+        self._progress = progress
+        self._stopping = threading.Event()
+        self.store = ModelStore(settings)
+        self.registry = telemetry.registry
+
+    async def run(self, kind: Kind | None = None) -> Run:
+        """Make weights of a kind, by default a full training as often as the settings say, else a warm one.
+
+        The first weights of all are announced as they are. Raises what a person can set right
+        (``FreshetError``, ``ModelsError``), counted as failed; and whatever else went wrong.
+        """
+        began_s = time.monotonic()
+        try:
+            done = await self._run(kind)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._telemetry.runs.labels("failed").inc()
+            raise
+        if kind != "light":
+            self._tell(done, time.monotonic() - began_s)
+        log.info(
+            "a run has ended: %s",
+            done.reason,
+            extra={"outcome": done.outcome, "kind": done.kind, "version": done.version or done.champion},
+        )
+        return done
+
+    def stop(self) -> None:
+        """Give a training under way up at the end of its epoch; nothing of it has been announced."""
+        self._stopping.set()
+
+    def _epoch(self, epoch: Epoch) -> None:
+        if self._stopping.is_set():
+            raise FreshetError("the training was given up, since the job was told to stop")
+        if self._progress is not None:
+            self._progress(epoch)
+
+    async def _run(self, kind: Kind | None) -> Run:
+        manifest = await self._ties.announced()
+        material = await self._ties.read()
+        if manifest is None:
+            return await self._first(material)
+        recommender = await asyncio.to_thread(load_announced, self._settings, manifest)
+        origin = Origin.of(artifact.read_manifest(self.store.folder / manifest.version))
+        if kind == "light":
+            return await self._light(Champion(recommender, origin.until_ms), origin, material)
+        due = origin.since_full + 1 >= self._settings.retrain_full_every
+        chosen: Literal["full", "warm"] = kind or ("full" if due else "warm")
+        try:
+            found = await asyncio.to_thread(
+                challenge,
+                Champion(recommender, origin.until_ms),
+                material.events,
+                kind=chosen,
+                trained_at_ms=_now_ms(),
+                items=material.items,
+                config=self._config,
+                progress=self._epoch,
+            )
+        except TooFewEvents as few:
+            return Run("no_data", chosen, str(few), champion=manifest.version)
+        return await self._settled(found, manifest.version, origin, material)
+
+    async def _first(self, material: Material) -> Run:
+        """Train from nothing; there is nothing to be better than."""
+        if material.events.height < self._config.gate.least_events:
+            few = f"{material.events.height:,} events are too few to train on"
+            return Run("no_data", "full", few)
+        fitted = await asyncio.to_thread(
+            train_source,
+            self._settings,
+            material,
+            network=self._config.network,
+            training=self._config.training,
+            progress=self._epoch,
+        )
+        version = await self._announce(fitted, first_origin(fitted, material))
+        return Run("promoted", "full", "the first weights of this model", version, figures=_figures(fitted))
+
+    async def _light(self, champion: Champion, origin: Origin, material: Material) -> Run:
+        """Count anew; where the topics hold nothing new there is nothing to count."""
+        before = champion.recommender
+        if material.offsets and material.offsets == origin.offsets:
+            return Run("no_data", "light", "nothing came since the weights in force", champion=before.version)
+        refreshed = await asyncio.to_thread(
+            light_refresh,
+            before,
+            material.events,
+            refreshed_at_ms=_now_ms(),
+            items=material.items,
+            cleaning=self._config.cleaning,
+        )
+        manifest = self.store.manifest(before.version)
+        kept = Origin(
+            "light", origin.network, origin.before, origin.until_ms, origin.since_full, material.offsets
+        )
+        version = await self._save(
+            refreshed.version,
+            lambda: artifact.save(
+                self.store.folder / refreshed.version,
+                refreshed,
+                training=manifest.training,
+                metrics=manifest.metrics,
+                origin=kept.as_mapping(),
+            ),
+        )
+        return Run("promoted", "light", "counts of the newest events", version, before.version)
+
+    async def _settled(self, found: Challenge, champion: str, origin: Origin, material: Material) -> Run:
+        """Announce a challenger that passed; keep the figures of either."""
+        verdict, fitted = found.verdict, found.fitted
+        for role, standing in (("champion", verdict.champion), ("challenger", verdict.challenger)):
+            self._show(role, standing)
+        if not verdict.promoted:
+            return Run("refused", found.kind, verdict.words, None, champion, verdict, _figures(fitted))
+        version = await self._announce(
+            fitted,
+            Origin(
+                found.kind,
+                fitted.recommender.version,
+                champion,
+                found.until_ms,
+                0 if found.kind == "full" else origin.since_full + 1,
+                # Not those of the material: its newest events were held back.
+                {},
+            ),
+        )
+        return Run("promoted", found.kind, verdict.words, version, champion, verdict, _figures(fitted))
+
+    async def _announce(self, fitted: Fitted, origin: Origin) -> str:
+        """Save, announce, and delete what is done with."""
+        return await self._save(
+            fitted.recommender.version, lambda: stored(self._settings, fitted, origin=origin)
+        )
+
+    async def _save(self, version: str, save: Callable[[], object]) -> str:
+        await asyncio.to_thread(save)
+        manifest = self.store.announcement(version, announced_at_ms=_now_ms())
+        # Whether workers would take it is known before they are told.
+        await asyncio.to_thread(load_announced, self._settings, manifest)
+        await self._ties.announce(manifest)
+        needed = self.store.needed(version)
+        await asyncio.to_thread(self.store.collect, keep=self._settings.retrain_keep, needed=needed)
+        return version
+
+    async def roll_back(self) -> Run:
+        """Announce the version that was in force before the network that is in force now."""
+        manifest = await self._ties.announced()
+        if manifest is None:
+            raise FreshetError(
+                f"nothing is announced for the model {self.store.name}; there is nothing to go back from"
+            )
+        version = self.store.before(manifest.version)
+        earlier = self.store.announcement(version, announced_at_ms=_now_ms())
+        await asyncio.to_thread(load_announced, self._settings, earlier)
+        await self._ties.announce(earlier)
+        return Run("promoted", "rollback", f"rolled back from {manifest.version}", version, manifest.version)
+
+    # Metrics.
+
+    def _tell(self, done: Run, took_s: float) -> None:
+        telemetry = self._telemetry
+        telemetry.runs.labels(done.outcome).inc()
+        telemetry.duration_seconds.observe(took_s)
+        if done.outcome in {"promoted", "refused"}:
+            telemetry.last_success_timestamp_seconds.set(time.time())
+
+    def _show(self, role: str, standing: Standing) -> None:
+        for metric, value in standing._asdict().items():
+            self._telemetry.model_quality.labels(role, metric).set(value)
+
+
+def _figures(fitted: Fitted) -> dict[str, Any]:
+    """What is reported of a training; a figure that was not measured is left out."""
+    named = vars(fitted.figures)
+    return {name: value for name, value in named.items() if not math.isnan(value)}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Clock:
+    """When which kind of run is due: retrainings and light refreshes, each at its own interval."""
+
+    def __init__(self, settings: Settings, *, now_s: float) -> None:
+        """Begin with a retraining at once."""
+        self._every_s = {"train": settings.retrain_interval_s, "light": settings.retrain_light_interval_s}
+        self._due_s = {"train": now_s, "light": now_s + self._every_s["light"]}
+        if not self._every_s["light"]:
+            self._due_s["light"] = math.inf
+
+    def next(self, now_s: float) -> tuple[Kind | None, float]:
+        """The kind of the next run (None: a retraining), and how long it is until then.
+
+        Where both are due the retraining comes first. The interval is between beginnings; one that was
+        missed because a run took long is not made up for.
+        """
+        what = min(self._due_s, key=lambda name: (max(self._due_s[name], now_s), name != "train"))
+        return ("light" if what == "light" else None), max(0.0, self._due_s[what] - now_s)
+
+    def began(self, kind: Kind | None, now_s: float) -> None:
+        """Note the beginning of a run."""
+        what = "light" if kind == "light" else "train"
+        self._due_s[what] = now_s + self._every_s[what]
+
+
+async def run_on(job: RetrainJob, clock: Clock, stopping: asyncio.Event, mine: Callable[[], bool]) -> None:
+    """Run whenever it is time, until told to stop; ``mine`` says whether it is this process's turn.
+
+    What a person can set right is logged, and tried again at the next time.
+    """
+    while not stopping.is_set():
+        kind, wait_s = clock.next(time.monotonic())
+        try:
+            await asyncio.wait_for(stopping.wait(), wait_s)
+        except TimeoutError:
+            clock.began(kind, time.monotonic())
+            if not mine():
+                continue
+            try:
+                await job.run(kind)
+            except (FreshetError, ModelsError) as error:
+                log.error("a run failed: %s", error)  # noqa: TRY400 - one line is enough

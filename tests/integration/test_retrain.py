@@ -1,0 +1,144 @@
+"""`freshet retrain` over the embedded broker: by hand, as a scheduler and as a process would."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stream import clients
+from stream.cli.main import run
+from stream.delivery import Delivery, delivery_producer
+from stream.embedded import EmbeddedBroker
+from stream.history import HistoryReader
+from stream.model_store import announced
+from stream.ordering import in_time_order
+from stream.retraining import Material, announce_fitted, first_origin, train_source
+from stream.settings import Settings
+from stream.topics import topic_specs
+from tests.support.kafka_broker import PROJECT
+from tests.support.retrain_process import BEGIN_MS, CONFIG, circling
+
+LIMIT_S = 120
+
+
+@pytest.fixture
+def settings(embedded: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a shop whose topics exist, in the environment too."""
+    for name in list(os.environ):
+        if name.startswith("FRESHET_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FRESHET_BROKERS", embedded.bootstrap)
+    monkeypatch.setenv("FRESHET_MODEL_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("FRESHET_PARTITIONS", "2")
+    monkeypatch.setenv("FRESHET_HTTP_PORT", "0")
+    settings = Settings.load()
+    embedded.create_topics({spec.name: spec.partitions for spec in topic_specs(settings)})
+    return settings
+
+
+async def deliver(settings: Settings, events: pl.DataFrame) -> None:
+    """Send events as a replay does."""
+    async with clients.running(delivery_producer(settings), settings) as producer:
+        delivery = Delivery(producer, settings.topics.events, partitions=settings.partitions)
+        await delivery.send(next(iter(in_time_order([events]))))
+
+
+def trained(settings: Settings) -> str:
+    """Let a model of the first events be in force; returns its version."""
+    material = Material("old", circling(), None)
+    fitted = train_source(settings, material, network=CONFIG.network, training=CONFIG.training)
+    manifest = asyncio.run(announce_fitted(settings, fitted, origin=first_origin(fitted, material)))
+    return manifest.version
+
+
+def in_force(settings: Settings) -> str:
+    """The version that is announced."""
+    manifest = asyncio.run(announced(settings))
+    assert manifest is not None
+    return manifest.version
+
+
+def test_a_run_reads_compares_announces_and_is_rolled_back(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A light refresh is announced, then a challenger is judged; there is no network before the first."""
+    first = trained(settings)
+    asyncio.run(deliver(settings, pl.concat([circling(), circling(BEGIN_MS + 100_000, step=5)])))
+    report = tmp_path / "report.json"
+    assert run(["retrain", "--once", "--kind", "light", "--report", str(report)]) == 0
+    figures = json.loads(report.read_text())
+    assert (figures["outcome"], figures["kind"], figures["champion_version"]) == ("promoted", "light", first)
+    assert in_force(settings) == figures["version"] != first
+    assert run(["retrain", "--once", "--kind", "light"]) == 0
+    assert "no_data (light): nothing came since" in capsys.readouterr().out
+    few = ["--set", "retrain_least_users=10", "--threads", "1"]
+    assert run(["retrain", "--once", "--report", str(report), *few]) == 0
+    figures = json.loads(report.read_text())
+    assert figures["kind"] == "warm"
+    assert figures["gate"]["targets"] == 120
+    assert figures["outcome"] == ("promoted" if figures["gate"]["gain_low"] > 0 else "refused")
+    capsys.readouterr()
+    if figures["outcome"] == "refused":
+        assert run(["retrain", "--rollback"]) == 1
+        assert "there is no model to go back to" in capsys.readouterr().err
+    else:
+        assert run(["retrain", "--rollback"]) == 0
+        assert in_force(settings) != figures["version"]
+
+
+def test_reading_goes_on_where_it_stopped_and_keeps_the_newest(settings: Settings) -> None:
+    """240 events, then 240 more; of more than 100 the oldest are let go, and so is what is too old."""
+    later = circling(BEGIN_MS + 100_000)
+
+    async def both() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        everything = HistoryReader(settings)
+        newest = HistoryReader(settings, max_events=120)
+        near = HistoryReader(settings, horizon_ms=3000)
+        await deliver(settings, circling())
+        assert (await everything.read()).events.height == 240
+        assert (await newest.read()).events.height == 120
+        await deliver(settings, later)
+        return (
+            (await everything.read()).events,
+            (await newest.read()).events,
+            (await near.read()).events,
+        )
+
+    everything, newest, near = asyncio.run(both())
+    assert everything.height == 480
+    assert newest["timestamp"].min() == BEGIN_MS + 104_000
+    assert newest.height == near.height == 120
+    assert near["timestamp"].min() == BEGIN_MS + 104_000
+
+
+def test_a_process_runs_on_and_shows_its_metrics(settings: Settings) -> None:
+    """It takes its turn, runs, counts, and ends at TERM."""
+    first = trained(settings)
+    asyncio.run(deliver(settings, circling(BEGIN_MS + 100_000)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stream.cli.main", "retrain", "--set", "retrain_light_interval_s=1"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("ready: ").strip()
+        deadline_s = time.monotonic() + LIMIT_S
+        while in_force(settings) == first:
+            assert time.monotonic() < deadline_s
+        with urllib.request.urlopen(f"{url}/metrics", timeout=20) as response:
+            shown = response.read().decode()
+        assert 'freshet_retrain_runs_total{outcome="failed"} 0.0' in shown
+        assert "freshet_events_total" not in shown
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0

@@ -1,0 +1,114 @@
+"""A retraining job over a file instead of Kafka, in this process or in one of its own.
+
+``python -m tests.support.retrain_process FOLDER KILL`` runs once and kills itself with SIGKILL when
+it comes to KILL: ``manifest`` (the last file of the artifact is being written) or ``announce``.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import polars as pl
+from prometheus_client import CollectorRegistry
+
+from models.gate_config import GateConfig
+from models.networks import NetworkConfig
+from models.succession import SuccessionConfig
+from models.training import TrainingConfig
+from models.warm import WarmConfig
+from stream.messages import ModelManifest, decode_manifest, encode
+from stream.retrain_job import RetrainJob, Ties
+from stream.retraining import Material
+from stream.settings import Settings
+from stream.telemetry import RetrainTelemetry
+
+BEGIN_MS = 1_700_000_000_000
+CONFIG = SuccessionConfig(
+    network=NetworkConfig(units=8),
+    training=TrainingConfig(epochs=2, batch_targets=64, refit=False),
+    warm=WarmConfig(TrainingConfig(epochs=1, validation_share=0.0, refit=False)),
+    gate=GateConfig(hold_back=100, least_events=50, least_users=10, resamples=200),
+)
+
+
+def circling(
+    first_ms: int = BEGIN_MS, *, step: int = 1, n_users: int = 30, n_items: int = 12
+) -> pl.DataFrame:
+    """Users who walk the items in a circle, eight events of a second each, in three categories."""
+    n_users = 30
+    walks = [(user, at, (user + step * at) % n_items) for at in range(8) for user in range(n_users)]
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{user}" for user, _, _ in walks],
+            "item_id": [f"i{item}" for _, _, item in walks],
+            "category_id": [f"c{item % 3}" for _, _, item in walks],
+            "behavior": [0] * len(walks),
+            "timestamp": [first_ms + 1000 * at for _, at, _ in walks],
+        }
+    )
+
+
+class Shop:
+    """Events in memory, and the models topic as a file that a record replaces."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        """Begin with the old events and nothing announced."""
+        self.topic = folder / "models-topic"
+        self.settings = Settings.load(model_store=str(folder / "store"), model_name="shop", **settings)
+        self.registry = CollectorRegistry()
+        self.telemetry = RetrainTelemetry(self.registry)
+        self.events = circling()
+        self.end = 1
+
+    def job(self) -> RetrainJob:
+        """Return a job over them."""
+        ties = Ties(self._read, self.announced, self.announce)
+        return RetrainJob(self.settings, ties, config=CONFIG, telemetry=self.telemetry)
+
+    async def _read(self) -> Material:
+        return Material("topics", self.events, None, offsets={"events.click": [self.end]})
+
+    def come(self, events: pl.DataFrame) -> None:
+        """Let more events come."""
+        self.events = pl.concat([self.events, events])
+        self.end += 1
+
+    async def announced(self) -> ModelManifest | None:
+        """Return what is in force."""
+        return decode_manifest(self.topic.read_bytes()) if self.topic.exists() else None
+
+    async def announce(self, manifest: ModelManifest) -> None:
+        """Put a manifest in force."""
+        self.topic.write_bytes(encode(manifest))
+
+    def counted(self, outcome: str) -> float | None:
+        """Return how many runs ended so."""
+        return self.registry.get_sample_value("freshet_retrain_runs_total", {"outcome": outcome})
+
+
+def _die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(folder: str, point: str) -> None:
+    """Run once and come to an end at ``point``."""
+    shop = Shop(Path(folder))
+    if point == "announce":
+        shop.announce = _die  # type: ignore[method-assign,assignment]  # it never returns
+    else:
+        write = Path.write_text
+
+        def text(path: Path, *arguments: object, **options: object) -> int:
+            if path.name == "manifest.json":
+                write(path, "{")
+                _die()
+            return write(path, *arguments, **options)
+
+        Path.write_text = text  # type: ignore[method-assign,assignment]  # as a kill would, in the middle
+    asyncio.run(shop.job().run())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
