@@ -12,25 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.blend import VOICES, Blend, nearness, tables_of
 from models.memory import Memories
 from models.ranking import UNKNOWN_ROW, Rows
 from models.recommender import Floats, Recommender, UserSequence
 
-PARTS = ("network", "neighbours", "popularity", "own")
-"""The parts of a score: of the network, of item CF and succession, of popularity, of having had the item."""
+PARTS = ("network", "neighbours", "successors", "popularity", "own")
+"""The parts of a score: the network's, that of items like the user's last ones, that of what usually comes
+after these, popularity's, and that of having had the item."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Why the items of a list have their scores.
 
-    ``scores`` (L,); ``parts`` (4, L) in the order of ``PARTS``, their sum is the score; ``lost`` (T, L) is
+    ``scores`` (L,); ``parts`` (5, L) in the order of ``PARTS``, their sum is the score; ``lost`` (T, L) is
     what the score loses without that event, negative where the event speaks against the item.
-    ``voices`` (V,) are the user's last items, newest first, and ``near`` (V, L) the similarity by which
-    each has the item among its neighbours, 0 where it has not; without a blend V is 0.
+    ``voices`` (V,) are the user's last items, newest first; ``near`` (V, L) is the similarity by which each
+    has the item among its neighbours and ``after`` (V, L) how often the item came after it, as in the
+    blend's tables, 0 where they do not hold it. Without a blend V is 0.
     """
 
     scores: Floats
@@ -38,6 +39,7 @@ class Explanation:
     lost: Floats
     voices: Rows
     near: Floats
+    after: Floats
 
 
 def explain(
@@ -52,18 +54,17 @@ def explain(
     states = recommender.replay([sequence, *(_without(sequence, event) for event in range(count))])
     memories = _memories(history, count)
     scores = recommender.scores(states, memories)[:, rows]  # (T + 1, L)
-    voices = (
-        memories.rows[0, : max(voice.depth for voice in VOICES)]
-        if recommender.blend
-        else memories.rows[0, :0]
-    )
-    voices = voices[voices != UNKNOWN_ROW]
+    blend = recommender.blend
+    last = memories.rows[0, : max(voice.depth for voice in VOICES) if blend else 0]
+    voices = last[last != UNKNOWN_ROW]
+    near, after = _said(blend, voices, rows)
     return Explanation(
         scores=scores[0],
         parts=_parts(recommender, states[:1], memories[:1], rows),
         lost=scores[0] - scores[1:],
         voices=voices,
-        near=_near(recommender.blend, voices, rows),
+        near=near,
+        after=after,
     )
 
 
@@ -81,26 +82,26 @@ def _memories(history: Sequence[int], count: int) -> Memories:
 
 
 def _parts(recommender: Recommender, state: Floats, memory: Memories, rows: Rows) -> Floats:
-    """(4, L) the parts of one user's scores."""
+    """(5, L) the parts of one user's scores."""
     network = recommender.scores(state)[0, rows]  # with the prior, which needs no memory
+    sums = np.zeros((2, len(rows)), np.float32)  # of similarities, of successors
     blend = recommender.blend
     if blend is None:
         nothing = np.zeros_like(network)
-        return np.stack((network, nothing, nothing, nothing))
+        return np.stack((network, *sums, nothing, nothing))
     added = np.zeros((1, recommender.vocabulary.n_items), np.float32)
     blend.add(added, memory)
-    near = np.zeros_like(network)
-    tables = tables_of(blend.neighbours, blend.successors)
-    for weight, found in zip(blend.near, nearness(tables, memory), strict=True):
-        near += weight * found.toarray()[0, rows]
+    found = nearness(tables_of(blend.neighbours, blend.successors), memory)
+    for weight, voice, near in zip(blend.near, VOICES, found, strict=True):
+        sums[voice.table] += weight * near.toarray()[0, rows]
     prior = blend.prior[rows]
-    return np.stack((network - prior, near, prior, added[0, rows] - near))
+    return np.stack((network - prior, *sums, prior, added[0, rows] - sums.sum(0)))
 
 
-def _near(blend: Blend | None, voices: Rows, rows: Rows) -> NDArray[np.float32]:
-    """(V, L) the similarities of the user's last items to the items of the list."""
-    near = np.zeros((len(voices), len(rows)), np.float32)
-    if blend is not None and len(voices):
-        similar, _ = tables_of(blend.neighbours, blend.successors)
-        near[:] = similar[voices].toarray()[:, rows]
-    return near
+def _said(blend: Blend | None, voices: Rows, rows: Rows) -> tuple[Floats, Floats]:
+    """Twice (V, L): what the tables of neighbours and of successors hold of the items after the voices."""
+    if blend is None or not len(voices):
+        nothing = np.zeros((len(voices), len(rows)), np.float32)
+        return nothing, nothing
+    similar, after = tables_of(blend.neighbours, blend.successors)
+    return similar[voices].toarray()[:, rows], after[voices].toarray()[:, rows]

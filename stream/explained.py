@@ -14,12 +14,12 @@ from models.explanation import Explanation, explain
 from stream.advance import Replay, replay
 from stream.lists import Lists
 from stream.messages import ListItem, RecommendationList, decode_list
-from stream.serving import Serving
+from stream.serving import Floats, Serving
 from stream.state import UserState, decode_state
 from stream.step import Batch
 
-#: So many of the user's items are named that have an item among their neighbours, the nearest first.
-NEIGHBOURS_NAMED = 3
+#: So many of the user's items are named that are tied to a listed one, the strongest ties first.
+LINKS_NAMED = 3
 
 
 class SegmentEvent(msgspec.Struct, frozen=True):
@@ -31,19 +31,20 @@ class SegmentEvent(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-class Neighbour(msgspec.Struct, frozen=True):
-    """An item of the user's, and the similarity (equation 1) by which it has the listed item near it."""
+class Link(msgspec.Struct, frozen=True):
+    """An item of the user's, and how strongly a table of the blend ties the listed item to it."""
 
     item_id: str
-    similarity: float
+    weight: float
 
 
 class ListedItem(msgspec.Struct, frozen=True):
     """An item of the list and why it is there.
 
     ``parts`` are those of the score, named and in order as ``models.explanation.PARTS``; ``lost`` is what
-    the score loses without each event of the segment. Both are empty in a list that no weights made for
-    the user: one of what is popular.
+    the score loses without each event of the segment. ``neighbours`` are the items of the user's that have
+    it among their neighbours, ``successors`` those it usually comes after. All are empty in a list that no
+    weights made for the user: one of what is popular.
     """
 
     item_id: str
@@ -51,7 +52,8 @@ class ListedItem(msgspec.Struct, frozen=True):
     score: float
     parts: list[float] = []
     lost: list[float] = []
-    neighbours: list[Neighbour] = []
+    neighbours: list[Link] = []
+    successors: list[Link] = []
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,20 +116,23 @@ def _explained(
     place: int, item: ListItem, category_id: str, found: Explanation, item_ids: Sequence[str]
 ) -> ListedItem:
     """Put an item beside what was found of it."""
-    near = found.near[:, place]
-    nearest = np.argsort(-near, kind="stable")[:NEIGHBOURS_NAMED]
     return ListedItem(
         item.item_id,
         category_id,
         item.score,
         parts=found.parts[:, place].tolist(),
         lost=found.lost[:, place].tolist(),
-        neighbours=[
-            Neighbour(item_ids[found.voices[voice]], float(near[voice]))
-            for voice in nearest
-            if near[voice] > 0
-        ],
+        neighbours=_strongest(found.near[:, place], found, item_ids),
+        successors=_strongest(found.after[:, place], found, item_ids),
     )
+
+
+def _strongest(weights: Floats, found: Explanation, item_ids: Sequence[str]) -> list[Link]:
+    """Name the user's items that have the greatest of the ``weights`` (V,), those of 0 left out."""
+    best = np.argsort(-weights, kind="stable")[:LINKS_NAMED]
+    return [
+        Link(item_ids[found.voices[voice]], float(weights[voice])) for voice in best if weights[voice] > 0
+    ]
 
 
 def _columns(segment: Replay) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

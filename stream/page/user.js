@@ -1,7 +1,7 @@
 // One user: the segment and the list side by side, and why each item stands there.
 // Ids come from data: they are written as text and never as markup.
 
-const PARTS = ["Network", "Neighbours", "Popularity", "Had before"];
+const PARTS = ["Network", "Like last items", "Comes after them", "Popularity", "Had before"];
 const NAMED = 2; // events that are named as what carried an item
 
 const byId = (id) => document.getElementById(id);
@@ -80,8 +80,8 @@ function carriers(one) {
   const order = one.lost.map((value, at) => [value, at]).sort(([a], [b]) => b - a);
   const found = order.filter(([value]) => value >= 0.005).slice(0, NAMED);
   const words = found.map(([value, at]) => `${shown.segment[at].item_id} ${signed(value)}`);
-  const near = one.neighbours.map((neighbour) => neighbour.item_id);
-  return [words.length && `carried by ${words.join(", ")}`, near.length && `near ${near.join(", ")}`]
+  const near = one.neighbours.slice(0, NAMED).map((neighbour) => neighbour.item_id);
+  return [words.length && `carried by ${words.join(", ")}`, near.length && `like ${near.join(", ")}`]
     .filter(Boolean).join("; ");
 }
 
@@ -125,11 +125,12 @@ function drawList() {
 function drawWhy(why, one) {
   const most = Math.max(...one.parts.map(Math.abs));
   why.firstElementChild.querySelectorAll("dd").forEach((cell, part) => bar(cell, one.parts[part], most));
-  const near = one.neighbours.map(({ item_id, similarity }) => `${item_id} (similarity ${similarity.toPrecision(2)})`);
-  write(
-    why.lastElementChild,
-    near.length ? `A neighbour of what the user had: ${near.join(", ")}.` : "No neighbour of what the user had lately.",
-  );
+  const named = (links) => links.map(({ item_id, weight }) => `${item_id} (${weight.toPrecision(2)})`).join(", ");
+  const words = [
+    one.neighbours.length && `Like ${named(one.neighbours)}`,
+    one.successors.length && `comes after ${named(one.successors)}`,
+  ].filter(Boolean);
+  write(why.lastElementChild, words.join("; ") || "Nothing ties it to the user's last items.");
 }
 
 function draw() {

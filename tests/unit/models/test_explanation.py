@@ -1,5 +1,7 @@
 """Why an item stands in a list: parts that add up, and what is lost without each event."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,8 +61,8 @@ def test_each_part_is_the_blends_own(recommender: Recommender, explanation: Expl
     """Popularity is the prior; having had an item counts by when; what is left is the network's."""
     blend = recommender.blend
     assert blend is not None
-    np.testing.assert_allclose(explanation.parts[2], blend.prior[ROWS])
-    had = explain(recommender, sequence(SEGMENT), HISTORY, np.array([4, 9, 3], np.int32)).parts[3]
+    np.testing.assert_allclose(explanation.parts[3], blend.prior[ROWS])
+    had = explain(recommender, sequence(SEGMENT), HISTORY, np.array([4, 9, 3], np.int32)).parts[4]
     # Item 4 is the newest of the segment; 9 is the fourth of the memory 4, 5, 2, 9, from before it.
     np.testing.assert_allclose(had, [blend.had[0, 0], blend.had[1, 2], 0], rtol=1e-4, atol=1e-5)
 
@@ -92,6 +94,19 @@ def test_neighbours_are_the_users_last_items_newest_first(
     assert near == {(4, 4), (2, 3), (2, 4), (5, 7), (9, 11)}
     begin = int(blend.neighbours.begins[2])
     assert explanation.near[2, 0] == blend.neighbours.weights[begin + 1]
+    assert explanation.after[2, 0] == blend.successors.weights[begin + 1]
+
+
+def test_neighbours_and_successors_are_parts_of_their_own(recommender: Recommender) -> None:
+    """Without the weights of one table its part is nothing, and the other's is what it was."""
+    blend = recommender.blend
+    assert blend is not None
+    both = explain(recommender, sequence(SEGMENT), HISTORY, ROWS).parts
+    for part, silenced in ((1, [0, 0, 1]), (2, [1, 1, 0])):
+        muted = replace(blend, near=blend.near * np.array(silenced, np.float32))
+        parts = explain(replace(recommender, blend=muted), sequence(SEGMENT), HISTORY, ROWS).parts
+        assert not parts[part].any()
+        np.testing.assert_allclose(parts[3 - part], both[3 - part], rtol=1e-5)
 
 
 def test_a_segment_of_one_event_is_explained_by_it(recommender: Recommender) -> None:

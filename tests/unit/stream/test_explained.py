@@ -81,8 +81,9 @@ def test_neighbours_are_the_nearest_first(partition: Partition) -> None:
     """Those of i3 are i1 and i2."""
     partition.rules = replace(RULES, list_size=11)
     (third,) = [item for item in shown(partition).items if item.item_id == "i3"]
-    similarities = [one.similarity for one in third.neighbours]
+    similarities = [one.weight for one in third.neighbours]
     assert {one.item_id for one in third.neighbours} == {"i1", "i2"}
+    assert {one.item_id for one in third.successors} == {"i1", "i2"}
     assert similarities == sorted(similarities, reverse=True)
     assert min(similarities) > 0
 
@@ -101,7 +102,7 @@ def test_a_popular_list_is_shown_without_reasons(partition: Partition) -> None:
     assert found.kind == "popular"
     assert found.items
     assert all(item.category_id for item in found.items)
-    assert not any(item.parts or item.lost or item.neighbours for item in found.items)
+    assert not any(item.parts or item.lost or item.neighbours or item.successors for item in found.items)
     assert [event.category_id for event in found.segment] == [""]
 
 
