@@ -3,6 +3,7 @@
 # make lint     ruff, mypy --strict, import-linter
 # make bench    the reference workload beside its peers, and memory per user (needs a real broker)
 # make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
+# make bench-latency   from producing an event to reading its list, beside a bare echo
 # make stress   the long tests
 # make kafka    Apache Kafka's jars into .kafka, where KAFKA_HOME and ../shared/kafka are absent
 # make lock     renews requirements.lock from the ranges of pyproject.toml
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench bench-lists stress kafka lock clean
+.PHONY: help demo test lint bench bench-lists bench-latency stress kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -49,6 +50,9 @@ bench: $(READY)
 
 bench-lists: $(READY)
 	$(BIN)/python -m tests.bench.bench_lists $(BENCH)
+
+bench-latency: $(READY)
+	$(BIN)/python -m tests.bench.bench_latency $(BENCH)
 
 stress: $(READY)
 	$(BIN)/python -m pytest -m stress $(TESTS)

@@ -105,7 +105,7 @@ def measure(peer: Peer, *, broker: KafkaBroker, tag: str, directory: Path, scale
             tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-20:])
             raise PeerFailed(f"{peer.name}: {error}\n{tail}") from None
         finally:
-            _end(process)
+            end(process)
     peer.check(workload, run)
     _delete_topics(run, tag)
     return result
@@ -143,7 +143,7 @@ def _observe(process: subprocess.Popen[bytes], run: Run, events: int) -> Measure
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Ask the peer's whole process group to stop, then insist."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
