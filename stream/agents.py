@@ -79,6 +79,7 @@ class Recommending:
                 log.exception("a batch could not be processed; the worker stops")
                 await self.app.crash(error)
                 return
+            self.app.batch_consumer.next_turn()
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is under way and no batch is being processed; False where that fails.

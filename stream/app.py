@@ -28,6 +28,7 @@ FETCH_WAIT_MS = 250
 HEARTBEAT_S = 3.0
 
 Drain = Callable[[], Awaitable[bool]]
+Idle = Callable[[int], Awaitable[None]]
 Failed = Callable[[BaseException], Awaitable[None]]
 
 
@@ -43,7 +44,7 @@ class UsersTable(faust.Table[bytes, bytes]):
 
 
 class StreamApp(faust.App):
-    """Faust's App over the source topics; ``drain`` is set by the worker that owns it."""
+    """Faust's App over the source topics; ``drain`` and ``idle`` are set by the worker that owns it."""
 
     def __init__(self, settings: Settings, *, fetch_wait_ms: int = FETCH_WAIT_MS) -> None:
         """Configure Faust from our settings; nothing is connected yet.
@@ -57,6 +58,7 @@ class StreamApp(faust.App):
         self.sources: tuple[str, ...] = (*settings.topics.events, settings.topics.forget)
         self.drain: Drain | None = None
         self._ending = False
+        self.idle: Idle | None = None
         super().__init__(
             settings.group_id,
             broker=[URL(f"kafka://{address}") for address in settings.brokers.split(",")],

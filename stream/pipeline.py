@@ -57,6 +57,13 @@ class Pipeline:
             tail.set_result(None)
             self._slots.release()
 
+    async def idle(self, partition: int) -> None:
+        """Return when nothing of a partition is under way."""
+        tail = self._tails.get(partition)
+        if tail is not None and not tail.done():
+            # Not awaited itself, since a caller that is cancelled would cancel it.
+            await asyncio.wait([tail])
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is under way; False where that failed or took longer than ``timeout_s``."""
         if self._tasks:

@@ -195,6 +195,10 @@ class BatchConsumer(driver.Consumer):
         self._app = cast("StreamApp", self.app)
         self._sources = self._app.sources
         self._source_of = {topic: number for number, topic in enumerate(self._sources)}
+        #: Held from a batch's making until the agent has taken it in. A batch is made when it is about to
+        #: be taken and the one before it in its partition is delivered, so that under load it holds all
+        #: that has come meanwhile: many small batches would cost the broker more than their events.
+        self._turn = asyncio.Semaphore(1)
         #: Most events of a batch; the agent moves it so that batches take about the same time.
         self.batch_limit = min(FIRST_LIMIT, self._app.settings.batch_max_events)
 
@@ -228,10 +232,10 @@ class BatchConsumer(driver.Consumer):
                 self._restore(tp.partition, fetched)
             elif self._in_place:
                 self._merger(tp.partition).add(source, fetched)
-        for message in self._ready(generation):
+        async for message in self._ready(generation):
             yield message
 
-    def _ready(self, generation: int) -> Iterator[tuple[TP, Message]]:
+    async def _ready(self, generation: int) -> AsyncIterator[tuple[TP, Message]]:
         """Give what can be handed on, for as long as the assignment of ``generation`` is in force."""
         for tp, offset in self._restored():
             if not self._current(generation):
@@ -239,10 +243,19 @@ class BatchConsumer(driver.Consumer):
             yield tp, self._changelog_message(tp, offset)
         for number in sorted(self._mergers):
             while self._in_place and self._current(generation) and number in self._mergers:
-                batch = self._next_batch(number, generation)
+                if self._app.idle is not None:
+                    await self._app.idle(number)
+                await self._turn.acquire()
+                batch = self._next_batch(number, generation) if self._current(generation) else None
                 if batch is None:
+                    self.next_turn()
                     break
                 yield self._batch_message(batch)
+
+    def next_turn(self) -> None:
+        """Let the next batch be made: the agent has taken one in, or a rebalance has ended it."""
+        if self._turn.locked():
+            self._turn.release()
 
     def _current(self, generation: int) -> bool:
         """Whether the assignment of ``generation`` is in force and may be read."""
@@ -383,12 +396,14 @@ class BatchConsumer(driver.Consumer):
         self._mergers.clear()
         await super().on_partitions_revoked(revoked)
         self._delivered.clear()
+        self.next_turn()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begin a generation with nothing fetched."""
         self._in_place = False
         self._mergers.clear()
         self._delivered.clear()
+        self.next_turn()
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:

@@ -69,6 +69,7 @@ class Worker:
         self._reachable = True
         self._rebalance_began: float | None = None
         self.app.drain = lambda: self.recommending.drain(DRAIN_LIMIT_S)
+        self.app.idle = self.recommending.pipeline.idle
         self.app.failed = self._fail
         self.app.on_rebalance_began = self._rebalancing
         self.app.on_rebalance_complete.connect(self._restored)

@@ -163,3 +163,23 @@ async def test_draining_gives_up_in_time(pipeline: Pipeline, deliveries: Deliver
     assert not await pipeline.drain(0.01)
     deliveries.open("a.lists", "a.log")
     assert await pipeline.drain(5)
+
+
+async def test_a_partition_is_idle_when_its_own_deliveries_are_done(
+    pipeline: Pipeline, deliveries: Deliveries
+) -> None:
+    """Those of others are not waited for, and whoever waits may be cancelled."""
+    await pipeline.idle(1)
+    await pipeline.submit(1, deliveries.half("lists"), deliveries.half("log"))
+    await pipeline.submit(2, deliveries.half("other"), deliveries.half("other log"))
+    given_up, idle = (asyncio.ensure_future(pipeline.idle(1)) for _ in range(2))
+    await settle()
+    given_up.cancel()
+    deliveries.open("lists")
+    await settle()
+    assert not idle.done()
+    deliveries.open("log")
+    await asyncio.wait_for(idle, 1)
+    assert deliveries.done == ["lists", "log"]
+    deliveries.open("other", "other log")
+    assert await pipeline.drain(1)

@@ -1,5 +1,6 @@
 """What the transport does to aiokafka's fetches, with the client's connection replaced by a stand-in."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -127,6 +128,8 @@ class Rebalanced(BatchConsumer):
         self._in_place = True
         self.batch_limit = 1
         self.fetched = fetched
+        self._turn = asyncio.Semaphore(1)
+        self._app = SimpleNamespace(idle=None)
         self._thread = SimpleNamespace(read_to_end=lambda place: True)
         self.ends_at_fetch = False
 
@@ -152,6 +155,7 @@ async def taken(consumer: Rebalanced, *, ends_after: int | None = None) -> list[
     offsets = []
     async for _, message in consumer.getmany(1.0):
         offsets.append(message.offset)
+        consumer.next_turn()
         if len(offsets) == ends_after:
             consumer.app.consumer_generation_id = 2
     return offsets
@@ -172,3 +176,35 @@ async def test_nothing_fetched_under_an_ended_assignment_is_handed_on():
 async def test_no_batch_follows_the_end_of_an_assignment():
     """A rebalance between two batches of one fetch ends the fetch."""
     assert await taken(Rebalanced({PLACE: parsed(4, 5, 6)}), ends_after=1) == [4]
+
+
+async def test_a_batch_is_made_when_the_one_before_it_has_been_taken():
+    """What comes while the agent works goes into the next batch, which does not wait in a queue."""
+    consumer = Rebalanced({PLACE: parsed(4)})
+    consumer.batch_limit = 10
+    batches = consumer.getmany(1.0)
+    await anext(batches)
+    consumer._merger(PLACE.partition).add(0, parsed(5))
+    second = asyncio.ensure_future(anext(batches))
+    await asyncio.sleep(0)
+    consumer._merger(PLACE.partition).add(0, parsed(6))
+    consumer.next_turn()
+    _, message = await second
+    assert [record.offset for _, record in message.value.records] == [5, 6]
+
+
+async def test_a_batch_waits_for_the_delivery_before_it_in_its_partition():
+    """Under load batches grow with the time that a delivery takes."""
+    consumer, delivered = Rebalanced({PLACE: parsed(4)}), asyncio.Event()
+
+    async def idle(number: int) -> None:
+        assert number == PLACE.partition
+        await delivered.wait()
+
+    consumer._app.idle = idle
+    first = asyncio.ensure_future(anext(consumer.getmany(1.0)))
+    await asyncio.wait([first], timeout=0.01)
+    assert not first.done()
+    delivered.set()
+    _, message = await first
+    assert message.offset == 4
