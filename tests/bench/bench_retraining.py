@@ -1,7 +1,7 @@
 """What retraining is worth, and whether the gate can be trusted, on clicks of a news site.
 
 python -m tests.bench.bench_retraining intervals FILE --columns ... [--share .05] [--report FILE]
-python -m tests.bench.bench_retraining shuffled|warm FILE --columns ... [--trials 100] [--share .02] [--report FILE]
+python -m tests.bench.bench_retraining shuffled|warm FILE --columns ... [--trials 100] ...
 
 *intervals*: the first day is trained on. From then on each hour's events are foretold (lists of 20,
 the walk of the gate), by weights that are never made anew, or by a warm update every 24, 6 or 1
