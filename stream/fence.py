@@ -15,7 +15,8 @@ Written against aiokafka 0.14.0; the members with an underscore that are used he
 """
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -90,8 +91,9 @@ def transactional_id(settings: Settings, number: int) -> str:
 async def claim(settings: Settings, numbers: Iterable[int]) -> dict[int, PidAndEpoch]:
     """Return a claim on each partition number once no older one can write any more.
 
-    Raises ``BrokerUnavailable`` where that takes longer than ``CLAIM_LIMIT_S``, and ``FreshetError``
-    for what a broker refuses.
+    Raises ``PartitionLost`` where another worker claims at the same time and comes later,
+    ``BrokerUnavailable`` where it takes longer than ``CLAIM_LIMIT_S``, and ``FreshetError`` for what a
+    broker refuses.
     """
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -115,13 +117,20 @@ async def renew(settings: Settings, claims: dict[int, PidAndEpoch]) -> None:
     for number, held in claims.items():
         producer = _producer(settings, number)
         producer._txn_manager.set_pid_and_epoch(*held)
-        try:
-            async with clients.running(producer, settings):
-                await _mark(producer, settings, number)
-        except FreshetError as error:
-            if isinstance(error.__cause__, ProducerFenced):
-                raise lost(number) from error
-            raise
+        async with _running(producer, settings, number):
+            await _mark(producer, settings, number)
+
+
+@asynccontextmanager
+async def _running(producer: AIOKafkaProducer, settings: Settings, number: int) -> AsyncIterator[None]:
+    """Start and stop a producer of one claim, and name what it means when that is fenced."""
+    try:
+        async with clients.running(producer, settings):
+            yield
+    except FreshetError as error:
+        if isinstance(error.__cause__, ProducerFenced):
+            raise lost(number) from error
+        raise
 
 
 def lost(number: int) -> PartitionLost:
@@ -136,7 +145,7 @@ async def _claimed(settings: Settings, number: int) -> PidAndEpoch:
     while True:
         producer = _producer(settings, number)
         try:
-            async with clients.running(producer, settings):
+            async with _running(producer, settings, number):
                 # The answer to a commit does not wait for its markers; that to the next transaction does.
                 await _mark(producer, settings, number)
                 await _mark(producer, settings, number)

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from stream.messages import RecommendationList, decode_list
 from stream.settings import Settings, variable
 from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_cluster import KafkaCluster
 from tests.support.worker_process import FRESHET, WorkerProcess, eventually
 
 PARTITIONS = 4
@@ -44,6 +45,8 @@ class Received(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
+    timestamp_ms: int
+    headers: Headers
 
 
 def event(user_id: str, item_id: str, timestamp_ms: int, **more: str) -> bytes:
@@ -59,7 +62,7 @@ def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:
 class Deployment:
     """One consumer group with a topic prefix of its own; in a ``with`` block its workers end with it."""
 
-    def __init__(self, kafka: KafkaBroker, folder: Path, **settings: Any) -> None:
+    def __init__(self, kafka: KafkaBroker | KafkaCluster, folder: Path, **settings: Any) -> None:
         """Choose names; ``settings`` are fields of ``Settings``. ``make_topics`` makes the topics."""
         own = f"i{uuid.uuid4().hex[:8]}"
         self.kafka = kafka
@@ -124,7 +127,7 @@ class Deployment:
 
     # Records in and out.
 
-    def send(self, records: Iterable[Sent]) -> None:
+    def send(self, records: Iterable[Sent], *, within_s: float = CLIENT_LIMIT_S) -> None:
         """Send records in their order and return when all are acknowledged."""
         client = Producer(
             {
@@ -155,14 +158,14 @@ class Deployment:
                 on_delivery=delivered,
             )
             client.poll(0)
-        assert client.flush(CLIENT_LIMIT_S) == 0
+        assert client.flush(within_s) == 0
         assert not failed
 
     def send_events(self, topic: str, *events: tuple[str, str, int]) -> None:
         """Send events (user, item, event time) to one of the event topics."""
         self.send(Sent(topic, user.encode(), event(user, item, time_ms)) for user, item, time_ms in events)
 
-    def read(self, topic: str) -> list[Received]:
+    def read(self, topic: str, *, within_s: float = CLIENT_LIMIT_S) -> list[Received]:
         """Return everything that stands in a topic now, partition by partition."""
         client = self._client()
         try:
@@ -176,12 +179,14 @@ class Deployment:
                     waiting[number] = high
             client.assign([TopicPartition(topic, number, 0) for number in waiting])
             records: list[Received] = []
-            deadline_s = time.monotonic() + CLIENT_LIMIT_S
+            deadline_s = time.monotonic() + within_s
             while waiting:
                 assert time.monotonic() < deadline_s, f"{topic}: not read to {waiting}"
                 for message in client.consume(1000, timeout=0.2):
                     partition, offset = message.partition(), message.offset()
-                    records.append(Received(topic, partition, offset, message.key(), message.value()))
+                    key, value, (_, at_ms) = message.key(), message.value(), message.timestamp()
+                    headers = message.headers() or ()
+                    records.append(Received(topic, partition, offset, key, value, at_ms, headers))
                 for place in client.position([TopicPartition(topic, number) for number in waiting]):
                     # A compacted partition can end before its high watermark less one.
                     if place.offset >= waiting[place.partition]:
@@ -213,17 +218,28 @@ class Deployment:
         newest = {record.key or b"": record.value for record in self.read(self.topics.changelog)}
         return {key: value for key, value in newest.items() if value is not None}
 
+    def committed(self) -> dict[tuple[str, int], int]:
+        """Return the group's offset of each source partition; 0 where nothing was committed."""
+        client = self._client()
+        try:
+            found = client.committed(self._source_places(), timeout=CLIENT_LIMIT_S)
+        finally:
+            client.close()
+        return {(place.topic, place.partition): max(place.offset, 0) for place in found}
+
+    def _source_places(self) -> list[TopicPartition]:
+        return [
+            TopicPartition(topic, number)
+            for topic in (*self.topics.events, self.topics.forget)
+            for number in range(self.settings.partitions)
+        ]
+
     def backlog(self) -> int:
         """Return how many records of the source topics are not committed."""
         client = self._client()
         try:
-            places = [
-                TopicPartition(topic, number)
-                for topic in (*self.topics.events, self.topics.forget)
-                for number in range(self.settings.partitions)
-            ]
             left = 0
-            for place in client.committed(places, timeout=CLIENT_LIMIT_S):
+            for place in client.committed(self._source_places(), timeout=CLIENT_LIMIT_S):
                 _, high = self.kafka.watermarks(client, place)
                 left += high - max(place.offset, 0)
         finally:

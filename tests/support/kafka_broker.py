@@ -79,6 +79,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def cluster_id() -> str:
+    """Return a new id for a cluster, in the form Kafka's tools want."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 class KafkaBroker:
     """One broker process with its own ports and log directory; start and stop as often as wanted.
 
@@ -89,8 +94,11 @@ class KafkaBroker:
     #: How the storage is formatted where the properties name no voters.
     format_options: ClassVar[tuple[str, ...]] = ("--standalone",)
 
-    def __init__(self, home: Path, directory: Path) -> None:
-        """Format the storage under ``directory``; nothing runs until ``start``."""
+    def __init__(self, home: Path, directory: Path, *, cluster: str | None = None) -> None:
+        """Format the storage under ``directory``, for a cluster of its own unless its id is given.
+
+        Nothing runs until ``start``.
+        """
         self.home = home
         self.directory = directory
         self.port = free_port()
@@ -100,10 +108,10 @@ class KafkaBroker:
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self._write_properties(free_port())
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.java(
             "kafka.tools.StorageTool",
-            *("format", *self.format_options, "-t", cluster, "-c", str(self._properties)),
+            *("format", *self.format_options, "-t", cluster or cluster_id()),
+            *("-c", str(self._properties)),
         )
 
     def __enter__(self) -> Self:
@@ -124,6 +132,11 @@ class KafkaBroker:
 
     def start(self) -> None:
         """Start the broker and return when its admin interface answers."""
+        self.launch()
+        self.wait_started()
+
+    def launch(self) -> None:
+        """Start the broker's process."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command("kafka.Kafka", str(self._properties), options=JVM_OPTIONS),
@@ -132,6 +145,9 @@ class KafkaBroker:
                 start_new_session=True,  # the terminal's Ctrl-C is for the tests, which then end it
             )
         atexit.register(self.close)
+
+    def wait_started(self) -> None:
+        """Return when the admin interface answers."""
         deadline_s = time.monotonic() + START_LIMIT_S
         while not self._answers():
             if not self.running:
