@@ -29,6 +29,7 @@ from stream.errors import UsageError
 from stream.messages import RecommendationList, decode_list
 from stream.ordering import in_time_order
 from stream.retraining import Material, Source, announce_fitted, load_source, train_source
+from stream.second_training import train_again
 from stream.serving import Serving
 from stream.settings import Settings
 from stream.simulation import SimulationConfig, simulate
@@ -211,12 +212,14 @@ async def run_demo(
     fitted: Fitted,
     *,
     rate: float,
+    retrain: bool = False,
     ready: Callable[[Audience, Worker], None],
 ) -> Figures:
     """Feed the events at ``rate`` a second (0: as fast as they are taken); returns once all are served.
 
-    ``ready`` is called with what to look at as soon as the worker is. Ends early, with what was
-    reached, when cancelled.
+    ``ready`` is called with what to look at as soon as the worker is. With ``retrain`` a second training
+    begins once half of the events are fed; one that has not ended when they are served is given up.
+    Ends early, with what was reached, when cancelled.
     """
     settings = demo_settings(folder, broker.bootstrap)
     broker.create_topics({spec.name: spec.partitions for spec in topic_specs(settings)})
@@ -224,19 +227,35 @@ async def run_demo(
     worker = Worker(settings, fetch_wait_ms=FETCH_WAIT_MS)
     audience = Audience(lambda: worker.recommending.serving, list_size=settings.list_size)
     worker.recommending.dispatch.watchers.append(audience)
+    halfway = asyncio.Event()
     serving = asyncio.create_task(worker.run())
     reading = asyncio.create_task(audience.read_lists(settings))
-    feeding = asyncio.create_task(_feed(settings, worker, audience, split.fed, rate=rate, ready=ready))
+    feeding = asyncio.create_task(
+        _feed(settings, worker, audience, split.fed, rate=rate, ready=ready, halfway=halfway)
+    )
+    beside = [feeding, reading]
+    if retrain:
+        beside.append(asyncio.create_task(_retrain(settings, audience.figures, split, folder, halfway)))
     try:
         await asyncio.wait((serving, reading, feeding), return_when=asyncio.FIRST_COMPLETED)
     finally:
         worker.stop()
-        for task in (feeding, reading):
+        for task in beside:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         await serving
     return audience.figures
+
+
+async def _retrain(
+    settings: Settings, figures: Figures, split: Split, folder: Path, halfway: asyncio.Event
+) -> None:
+    """Once half of the events are fed, train on these and the earlier ones."""
+    await halfway.wait()
+    earlier = split.trained.events
+    events = pl.concat([earlier, split.fed[: figures.fed].select(earlier.columns)])
+    await train_again(settings, events, split.trained.items, folder=folder, epochs=TRAINING.epochs)
 
 
 async def _feed(
@@ -247,6 +266,7 @@ async def _feed(
     *,
     rate: float,
     ready: Callable[[Audience, Worker], None],
+    halfway: asyncio.Event,
 ) -> None:
     """Send the events in slices, then wait until their lists have been read."""
     await worker.ready.wait()
@@ -261,6 +281,8 @@ async def _feed(
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             await delivery.send(events[begin : begin + size])
             figures.fed = delivery.delivered
+            if figures.fed >= events.height / 2:
+                halfway.set()
     await _settled(figures)
     figures.ended_s = time.monotonic()
 

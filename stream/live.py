@@ -111,9 +111,9 @@ class Live:
         self._hand_overs: list[HandOver] = []
         self._shown: tuple[Serving | None, bytes, Explained | None] | None = None
 
-    def trained(self, epoch: Epoch) -> None:
-        """Note that the first training has done so many epochs."""
-        self._epochs = epoch.number
+    def trained(self, _: Epoch) -> None:
+        """Note that the first training has done one more epoch."""
+        self._epochs += 1
 
     def begin(self, audience: Audience, worker: Worker) -> None:
         """Show this worker from now on."""

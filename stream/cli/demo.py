@@ -32,6 +32,10 @@ Events = Annotated[
 Rate = Annotated[
     float, typer.Option("--rate", min=0, help="Events fed a second; 0: as fast as they are taken.")
 ]
+Retrain = Annotated[
+    bool,
+    typer.Option("--retrain", help="Train again half-way, in a process of its own, and hand over to it."),
+]
 PagePort = Annotated[
     int, typer.Option("--page-port", min=0, max=65535, help="Port of the live page on localhost; 0: any.")
 ]
@@ -46,6 +50,7 @@ def demo(
     seed: Seed = 1,
     columns: Columns = None,
     time_unit: TimeUnitOption = None,
+    retrain: Retrain = False,
     page_port: PagePort = 0,
     report: Report = None,
 ) -> None:
@@ -73,14 +78,16 @@ def demo(
             split = split_simulated(events=events, seed=seed)
         else:
             split = split_file(Source(data, items, mapping, time_unit), events=events)
-        figures, train_s = _served(split, live, rate=rate, seed=seed)
+        figures, train_s = _served(split, live, rate=rate, seed=seed, retrain=retrain)
     summary = _summary(figures, split, train_s=train_s, duration_s=time.monotonic() - begun_s)
     for name, value in summary.items():
         console.line(f"{name.replace('_', ' ')}: {_shown(value)}")
     console.write_report(report, summary)
 
 
-def _served(split: "Split", live: "Live", *, rate: float, seed: int) -> "tuple[Figures, float]":
+def _served(
+    split: "Split", live: "Live", *, rate: float, seed: int, retrain: bool
+) -> "tuple[Figures, float]":
     """Train, serve and feed; return the figures and the seconds that the first training took."""
     from stream.demo import demo_settings, first_training, run_demo
     from stream.embedded import EmbeddedBroker
@@ -99,7 +106,7 @@ def _served(split: "Split", live: "Live", *, rate: float, seed: int) -> "tuple[F
             fitted = first_training(settings, split, seed=seed, progress=told)
         trained_s = time.monotonic()
         view = View(live)
-        running = run_demo(broker, Path(folder), split, fitted, rate=rate, ready=view.begin)
+        running = run_demo(broker, Path(folder), split, fitted, rate=rate, retrain=retrain, ready=view.begin)
         return asyncio.run(view.beside(running)), trained_s - begun_s
 
 

@@ -1,0 +1,68 @@
+"""The demo's own run: everything fed is served and measured, and the second training comes half-way."""
+
+import asyncio
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stream import demo, worker
+from stream.demo import Split, demo_settings, first_training, run_demo
+from stream.embedded import EmbeddedBroker
+from stream.ordering import in_time_order
+from stream.retraining import Material
+from stream.simulation import SimulationConfig, simulate
+
+TRAINED = 2_000
+FED = 300
+LIMIT_S = 120
+
+
+@pytest.fixture
+def split() -> Split:
+    """A small shop."""
+    made = simulate(SimulationConfig(events=TRAINED + FED, users=60, items=200, seed=2))
+    fed = pl.concat(in_time_order([made.events[TRAINED:]]))
+    return Split(Material("simulated", made.events[:TRAINED], made.items), fed)
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[pl.DataFrame]:
+    """What a second training was asked to learn from; it learns nothing."""
+    asked = []
+
+    async def noted(settings: object, events: pl.DataFrame, *_: object, **__: object) -> None:
+        asked.append(events)
+
+    monkeypatch.setattr(demo, "train_again", noted)
+    monkeypatch.setattr(worker, "spare_collections", lambda: None)
+    return asked
+
+
+@pytest.mark.parametrize("retrain", [False, True])
+async def test_every_event_is_served_and_half_of_them_are_trained_on(
+    embedded: EmbeddedBroker, tmp_path: Path, split: Split, trainings: list[pl.DataFrame], *, retrain: bool
+) -> None:
+    """A list for each event; asked to, it trains again on the earlier events and half of the others."""
+    fitted = first_training(demo_settings(tmp_path, embedded.bootstrap), split, seed=1, progress=None)
+    begun = []
+    running = run_demo(
+        embedded,
+        tmp_path,
+        split,
+        fitted,
+        rate=1000,
+        retrain=retrain,
+        ready=lambda audience, worker: begun.append((audience, worker)),
+    )
+    figures = await asyncio.wait_for(running, LIMIT_S)
+    assert len(begun) == 1
+    assert figures.lists == figures.due == figures.fed == FED
+    assert 0 < figures.hits <= figures.measured <= FED
+    assert figures.popular_reciprocal_rank <= figures.popular_hits
+    assert [events.columns for events in trainings] == [split.trained.events.columns] * retrain
+    for events in trainings:
+        assert TRAINED + FED / 2 <= events.height < TRAINED + FED
+        assert events.equals(
+            pl.concat([split.trained.events, split.fed.select(events.columns)])[: events.height]
+        )
