@@ -13,8 +13,11 @@ import pytest
 
 from models.behavior import Behavior
 from stream.demo import TRAINED_SHARE
+from stream.page_server import PageServer
 from stream.simulation import SimulationConfig, simulate
 from tests.support.browser import Browser, Theme, axe_source
+from tests.support.live import Shop
+from tests.support.recommenders import small_recommender
 from tests.support.worker_process import FRESHET, eventually, read_metrics
 
 EVENTS = 7_500
@@ -212,6 +215,24 @@ def test_it_can_be_read_at_every_width_and_in_both_themes(page: Browser, shots: 
             assert page.number("document.documentElement.scrollWidth") <= width_px
             page.screenshot(shots / f"{theme}-{width_px}.png")
     print(f"screenshots: {shots}")
+
+
+def test_a_hand_over_is_a_mark_on_every_curve(browser: Browser) -> None:
+    """At the first weights and where others came in force, which are named."""
+    shop = Shop()
+    shop.begin()
+    browser.look(1440, "light")
+    with PageServer(shop.live) as server:
+        browser.driver.get(server.url)
+        for seed in (0, 7):
+            shop.serve(small_recommender(seed=seed, blended=True))
+            shop.run(("u", "i1"), ("v", "i2"))
+            shop.sample()
+        eventually(lambda: browser.number("document.querySelectorAll('line.mark').length") == 8, "marks")
+        assert re.match(
+            r"Weights in force: gru-7, trained at .*; handed over at 0:\d\d$", browser.text("#weights")
+        )
+        assert browser.complaints() == []
 
 
 def test_axe_finds_nothing(page: Browser, tmp_path: Path) -> None:
