@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "topics": "Makes or checks the topics.",
     "recommend": "A user's list as it stands.",
     "forget": "Erases a user.",
-    "dead-letters": "What was refused, and why.",
+    "dead-letters": "What was refused and why; sends it again.",
 }
 """Each command with its line in `freshet --help`; its module has the name with underscores."""
 

@@ -142,6 +142,44 @@ def test_forget_reaches_the_partition_of_any_partitioner(kafka, topics, capsys):
     assert "user é" in capsys.readouterr().out
 
 
+def test_dead_letters_are_sent_again_once(kafka, topics, capsys, tmp_path):
+    """To the place they were refused at, as they came; a second call has nothing left to send."""
+
+    def refused(word: str, topic: str) -> list[tuple[str, bytes]]:
+        return dead_letter_headers(Rejected(word, "why"), topic=f"{topics}{topic}", partition=1, offset=5)
+
+    letters = [
+        (b"u1", b"{", [("trace", b"7"), *refused("not-json", "events.cart")]),
+        (b"u2", b"late", refused("timestamp-in-future", "events.cart")),
+        (None, None, refused("no-value", "events.cart")),
+        (b"u3", b"of another", refused("not-json", "orders")),
+    ]
+    send(kafka, f"{topics}events.dead-letter", letters)
+    call = ["dead-letters", "redrive", "--report", str(tmp_path / "report.json")]
+    assert main.run(call) == 0
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report == {
+        "redriven": 2,
+        "redriven_by_error": {"not-json": 1, "timestamp-in-future": 1},
+        "passed_over": 0,
+        "lost": 2,
+    }
+    assert "sent again: 2 (1 not-json, 1 timestamp-in-future)" in capsys.readouterr().out
+    records = kafka.read(f"{topics}events.cart")
+    assert {(record.partition, record.key, record.value) for record in records} == {
+        (1, b"u1", b"{"),
+        (1, b"u2", b"late"),
+    }
+    assert {tuple(record.headers.items()) for record in records} == {(("trace", b"7"),), ()}
+    assert main.run(["dead-letters", "redrive"]) == 0
+    assert "sent again: 0" in capsys.readouterr().out
+    assert main.run(["dead-letters", "redrive", "--from-oldest", "--error", "not-json"]) == 0
+    said = capsys.readouterr().out
+    assert "sent again: 1 (1 not-json)" in said
+    assert "passed over, refused for something else: 2" in said
+    assert len(kafka.read(f"{topics}events.cart")) == 3
+
+
 def test_dead_letters_are_listed_with_their_reason(kafka, topics, capsys, tmp_path):
     """All from the beginning to the end of now, filtered if wanted, and as JSON."""
     letters = [

@@ -104,6 +104,7 @@ def test_command_modules_import_nothing_heavy(name):
         (["recommend", "u1", "--url", "ftp://x"], "must begin with http"),
         (["forget", ""], "an id has 1 to 256"),
         (["dead-letters", "list", "--error", "odd"], "--error is 'odd'; the words are"),
+        (["dead-letters", "redrive", "--error", "odd"], "--error is 'odd'; the words are"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(arguments, words, capsys):
@@ -123,7 +124,15 @@ def test_no_arguments_is_wrong_use_with_the_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["topics"], ["recommend", "u1"], ["forget", "u1"], ["dead-letters", "list"]], ids=str
+    "arguments",
+    [
+        ["topics"],
+        ["recommend", "u1"],
+        ["forget", "u1"],
+        ["dead-letters", "list"],
+        ["dead-letters", "redrive"],
+    ],
+    ids=str,
 )
 def test_absent_broker_is_one_line_and_status_1(arguments, dead_address):
     """The address and the setting are named; the client library's own warnings stay out of it."""

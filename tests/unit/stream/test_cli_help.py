@@ -177,7 +177,7 @@ def test_bash_completes_commands_and_options():
     """A part of a command's name, and a part of an option's."""
     assert completed("freshet", "re") == ["retrain", "replay", "recommend"]
     assert completed("freshet", "worker", "--http") == ["--http-port"]
-    assert completed("freshet", "dead-letters", "") == ["list"]
+    assert completed("freshet", "dead-letters", "") == ["list", "redrive"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
