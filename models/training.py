@@ -204,7 +204,9 @@ def train(
     first, best = attempt(old, new, training.epochs_of(old))
     last, rehearsal = first, None
     if len(new):
-        rehearsal = Rehearsal(first.requires_grad_(False).eval(), _cut_ms(log, training.validation_share))
+        rehearsal = Rehearsal(
+            first.requires_grad_(False).eval(), newest_part_ms(log, training.validation_share)
+        )
         if training.refit:
             last, _ = attempt(segments, segments[:0], best.number)
     n_targets = int((segments.end - segments.target).sum())
@@ -251,13 +253,13 @@ def hold_back(log: EventLog, segments: Segments, share: float) -> tuple[Segments
 
     The second is empty where either would be.
     """
-    old, new = (with_targets(log, part) for part in segments.split(log, _cut_ms(log, share)))
+    old, new = (with_targets(log, part) for part in segments.split(log, newest_part_ms(log, share)))
     if len(old) and len(new):
         return old, new
     return segments, segments[:0]
 
 
-def _cut_ms(log: EventLog, share: float) -> int:
+def newest_part_ms(log: EventLog, share: float) -> int:
     """When the last ``share`` of the events begins."""
     times = np.sort(log.time_ms)
     last = len(times) - int(len(times) * share)

@@ -25,7 +25,7 @@ from models.networks import Network
 from models.popularity import popularity
 from models.recommender import Recommender
 from models.sequences import Segments, cut, with_targets
-from models.training import Progress, TrainingConfig, refine
+from models.training import Progress, TrainingConfig, newest_part_ms, refine
 from models.vocabulary import UNKNOWN_ROW, Vocabulary
 
 WARM = TrainingConfig(epochs=2, learning_rate=0.003, last_rate=0.0003, validation_share=0.0, refit=False)
@@ -37,12 +37,15 @@ class WarmConfig:
 
     For every target the network has not seen, ``replay`` that it has are learnt from again, drawn
     with the seed of ``training``. The blend's weights are learnt anew from ``blend_targets`` unseen
-    targets or more; of fewer they would be noise, and stay as they are.
+    targets or more; of fewer they would be noise, and stay as they are. Only the newest ``blend_share``
+    of the events is looked at for them, since they are learnt with what was counted before it: counts
+    of a day ago would teach to distrust counts, which serve some minutes old.
     """
 
     training: TrainingConfig = WARM
     replay: float = 1.0
     blend_targets: int = 1000
+    blend_share: float = 0.1
 
 
 def light_refresh(
@@ -104,8 +107,10 @@ def warm_update(
     last = refine(network, log, chosen, learnt=known, training=training, progress=progress)
     _hush_categories(network, log, recommender.vocabulary.n_categories)
     parts = None if recommender.blend is None else Parts.of(recommender.blend)
-    if new.n_targets >= config.blend_targets and recommender.blend is not None:
-        parts = _parts(recommender, vocabulary, log, since_ms=until_ms + 1, config=config)
+    since_ms = max(until_ms + 1, newest_part_ms(log, config.blend_share))
+    newest = with_targets(log, new.split(log, since_ms)[1])
+    if newest.n_targets >= config.blend_targets and recommender.blend is not None:
+        parts = _parts(recommender, vocabulary, log, since_ms=since_ms, config=config)
     blend = _blend(recommender.blend, parts, log, vocabulary)
     updated = Recommender(
         version=version_of(network, vocabulary, trained_at_ms, blend=blend),

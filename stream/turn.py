@@ -5,10 +5,11 @@ nothing; who is given its first partition has the turn. When that process is gon
 the partition to another.
 """
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self
 
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from stream import clients
 from stream.settings import Settings
@@ -19,12 +20,17 @@ SESSION_TIMEOUT_MS: Final = 30_000
 NEVER_MS: Final = 2**31 - 1
 
 
-class Turn:
-    """This process's place in the group, from entering to leaving."""
+class Turn(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """This process's place in the group, from entering to leaving.
+
+    ``rounds`` counts how often the group has shared its partitions out to it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Prepare; the group is ``<group id>-retrain-<model name>``."""
         self._settings = settings
+        self.rounds = 0
+        self._mine = False
         self._token = TopicPartition(settings.topics.models, 0)
         self._running = clients.running(
             clients.consumer(
@@ -39,8 +45,8 @@ class Turn:
 
     async def __aenter__(self) -> Self:
         """Join the group. Raises ``BrokerUnavailable``."""
-        self._consumer = await self._running.__aenter__()
-        self._consumer.subscribe([self._token.topic])
+        consumer = await self._running.__aenter__()
+        consumer.subscribe([self._token.topic], listener=self)
         return self
 
     async def __aexit__(
@@ -50,5 +56,14 @@ class Turn:
         await self._running.__aexit__(kind, error, trace)
 
     def mine(self) -> bool:
-        """Whether this process has the turn now."""
-        return self._token in self._consumer.assignment()
+        """Whether this process has the turn now; it may lose it at any time."""
+        return self._mine
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Give the turn back while the group shares out anew."""
+        self._mine = False
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Take the turn where it was given to this process."""
+        self._mine = self._token in assigned
+        self.rounds += 1

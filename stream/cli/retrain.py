@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,10 +25,11 @@ from stream.cli.options import (
     load_settings,
 )
 from stream.cli.train import Epochs, Items, Threads, given, source_of, tell_epochs, using_threads
-from stream.errors import UsageError
+from stream.errors import FreshetError, UsageError
 
 if TYPE_CHECKING:
     from models.training import Progress
+    from stream.messages import ModelManifest
     from stream.retrain_job import Kind, RetrainJob, Run, Ties
     from stream.retraining import Source
     from stream.settings import Settings
@@ -113,6 +115,7 @@ def _job(
     training: dict[str, Any],
     *,
     progress: "Progress | None" = None,
+    mine: Callable[[], bool] = lambda: True,
 ) -> "RetrainJob":
     """Tie the job to Kafka, or its events to a file."""
     from prometheus_client import CollectorRegistry
@@ -123,14 +126,15 @@ def _job(
 
     return RetrainJob(
         settings,
-        _ties(settings, source),
+        _ties(settings, source, mine),
         config=succession_config(settings, TrainingConfig(**training)),
         telemetry=RetrainTelemetry(CollectorRegistry()),
         progress=progress,
     )
 
 
-def _ties(settings: "Settings", source: "Source | None") -> "Ties":
+def _ties(settings: "Settings", source: "Source | None", mine: Callable[[], bool]) -> "Ties":
+    """Read and announce by Kafka; ``mine`` says whether it is this process's turn to announce."""
     from stream.history import HistoryReader
     from stream.model_store import announced
     from stream.retrain_job import Ties
@@ -149,7 +153,12 @@ def _ties(settings: "Settings", source: "Source | None") -> "Ties":
         held = await reader.read()
         return Material("topics", held.events, held.items, held.refused, held.offsets)
 
-    return Ties(read, lambda: announced(settings), lambda manifest: announce(settings, manifest))
+    async def tell(manifest: "ModelManifest") -> None:
+        if not mine():
+            raise FreshetError("another process has the turn meanwhile; nothing is announced")
+        await announce(settings, manifest)
+
+    return Ties(read, lambda: announced(settings), tell)
 
 
 def _once(
@@ -189,12 +198,13 @@ async def _serve(settings: "Settings", source: "Source | None", training: dict[s
     from stream.turn import Turn
     from stream.web import Answers, WebServer
 
-    job = _job(settings, source, training)
+    turn = Turn(settings)
+    job = _job(settings, source, training, mine=turn.mine)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    async with Turn(settings) as turn:
+    async with turn:
         answers = Answers(
             registry=job.registry,
             healthy=lambda: True,

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -23,10 +25,12 @@ from stream.ordering import in_time_order
 from stream.retraining import Material, announce_fitted, first_origin, train_source
 from stream.settings import Settings
 from stream.topics import topic_specs
-from tests.support.kafka_broker import PROJECT
+from stream.turn import Turn
+from tests.support.kafka_broker import PROJECT, KafkaBroker
 from tests.support.retrain_process import BEGIN_MS, CONFIG, circling
 
 LIMIT_S = 120
+POLL_S = 0.05
 
 
 @pytest.fixture
@@ -142,3 +146,22 @@ def test_a_process_runs_on_and_shows_its_metrics(settings: Settings) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_S) == 0
+
+
+async def test_of_two_processes_one_has_the_turn_until_it_leaves(kafka: KafkaBroker) -> None:
+    """The group gives the one partition to one of them; when that one leaves, the other gets it."""
+    prefix = f"t{uuid.uuid4().hex[:8]}."
+    settings = Settings.load(brokers=kafka.bootstrap, topic_prefix=prefix, group_id=f"{prefix}group")
+    kafka.create_topics({settings.topics.models: 1})
+    async with asyncio.timeout(LIMIT_S), Turn(settings) as one:
+        await until(one.mine)
+        async with Turn(settings) as other:
+            await until(lambda: bool(other.rounds) and one.rounds > 1)
+            assert one.mine() != other.mine()
+        await until(one.mine)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Look again and again, which is all that can be done about another's clock."""
+    while not holds():  # noqa: ASYNC110 - the group tells its members, and no event of ours
+        await asyncio.sleep(POLL_S)

@@ -1,9 +1,13 @@
 """Warm updates, light refreshes, and what a challenger may know."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
+from models import warm
+from models.blend_fitting import learn_parts
 from models.errors import TrainingError
 from models.fitting import Fitted, train_from_frame
 from models.gate_config import GateConfig
@@ -121,7 +125,7 @@ def test_a_warm_update_learns_what_is_new(champion: Champion) -> None:
     """The loss on the new events falls; rows stay where they were; the same seed gives the same weights."""
     config = WarmConfig(TrainingConfig(epochs=6, learning_rate=0.02, validation_share=0.0, refit=False))
     losses = []
-    warm = warm_update(
+    updated = warm_update(
         champion.recommender,
         BOTH,
         until_ms=champion.until_ms,
@@ -130,13 +134,34 @@ def test_a_warm_update_learns_what_is_new(champion: Champion) -> None:
         progress=lambda epoch: losses.append(epoch.loss),
     )
     assert losses[-1] < losses[0]
-    after = warm.recommender
+    after = updated.recommender
     assert after.vocabulary.item_ids[:13] == champion.recommender.vocabulary.item_ids
     assert after.trained_at_ms == 9000
     again = warm_update(
         champion.recommender, BOTH, until_ms=champion.until_ms, trained_at_ms=9000, config=config
     )
     assert again.recommender.version == after.version
+
+
+@pytest.mark.parametrize(("least", "learnt_anew"), [(60, 1), (61, 0)])
+def test_the_blend_is_learnt_from_the_newest_tenth(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch, least: int, learnt_anew: int
+) -> None:
+    """What was counted before it is then as fresh as what serves; too few targets teach nothing anew."""
+    asked = []
+
+    def learn(recommender, log, since_ms, config):
+        asked.append(since_ms)
+        return learn_parts(recommender, log, since_ms, config)
+
+    monkeypatch.setattr(warm, "learn_parts", learn)
+    config = replace(CONFIG.warm, blend_targets=least)
+    updated = warm_update(
+        champion.recommender, BOTH, until_ms=champion.until_ms, trained_at_ms=9000, config=config
+    ).recommender
+    assert asked == [BOTH["timestamp"].sort()[480 - 48]] * learnt_anew
+    kept = np.array_equal(updated.blend.tallies, champion.recommender.blend.tallies)
+    assert kept != bool(learnt_anew)
 
 
 def test_a_warm_update_without_anything_new_is_refused(champion: Champion) -> None:
