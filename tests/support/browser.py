@@ -105,7 +105,7 @@ class Browser:
     def screenshot(self, file: Path) -> None:
         """Write the whole page, from top to bottom, as PNG."""
         width, height = (
-            self.number(f"document.documentElement.{side}") for side in ("scrollWidth", "scrollHeight")
+            self.number(side) for side in ("innerWidth", "document.documentElement.scrollHeight")
         )
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         taken = self.driver.execute_cdp_cmd(

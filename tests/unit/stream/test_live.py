@@ -108,8 +108,8 @@ def test_popularity_follows_the_weights_in_force(shop: Shop) -> None:
     swapped.popularity[:] = swapped.popularity[::-1].copy()
     shop.serve(swapped)
     shop.run(("u", "i2"))
-    shop.run(("u", "i11"), ("u", "i1"))
-    assert shop.audience.figures.popular_hits == 1
+    shop.run(("u", "i1"), ("u", "i2"))
+    assert shop.audience.figures.popular_hits == 2
 
 
 def test_the_newest_events_stand_beside_their_lists(shop: Shop) -> None:
