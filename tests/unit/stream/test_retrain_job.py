@@ -44,7 +44,8 @@ def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             trained_at_ms=trained_at_ms,
             rule=champion.recommender.rule,
             network=config.network,
-            training=replace(config.training, epochs=1, seed=2, validation_share=0.0),
+            # A seed of its own for each: within a second, equal weights are one version.
+            training=replace(config.training, epochs=1, seed=10 + len(reasons), validation_share=0.0),
         )
         verdict = Verdict(reasons.pop(0), Standing(0.2, 0.4, 1.0), Standing(0.3, 0.5, 0.9), 0.1, 0.05, 99, 30)
         return Challenge(kind, fitted, newest_ms(past), verdict)
