@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from logging import getLogger
 from typing import Any
 
 from aiokafka.partitioner import murmur2
+from faust.types import TP
 
 from models.recommender import Recommender
 from stream.app import StreamApp
@@ -110,7 +111,7 @@ class Recommending:
         effects = self._processed(number, batch.records)
         self._store(number, effects)
         self._adapt(len(batch.records), time.perf_counter() - began)
-        await self._deliver(number, effects, event.ack)
+        await self._deliver(number, effects, event.ack, batch.positions)
 
     def _processed(self, number: int, sourced: Sequence[Sourced]) -> Effects:
         """Return the effects of a batch; a record that cannot be applied goes to the dead letters."""
@@ -196,8 +197,13 @@ class Recommending:
                 self._counted = Counter(dict(self._counted.most_common(POPULAR_KEPT)))
         self.dispatch.count(effects)
 
-    async def _deliver(self, number: int, effects: Effects, done: Callable[[], object]) -> None:
-        """Send lists, then the changelog, then let the offsets be committed."""
+    async def _deliver(
+        self, number: int, effects: Effects, done: Callable[[], object], positions: Mapping[TP, int]
+    ) -> None:
+        """Send lists, then the changelog, then let the offsets be committed; or all in a transaction."""
+        if self.app.settings.exactly_once:
+            await self._deliver_at_once(number, effects, done, positions)
+            return
 
         async def lists() -> None:
             with self._stage("lists"):
@@ -211,6 +217,26 @@ class Recommending:
             done()
 
         await self.pipeline.submit(number, lists, changelog)
+
+    async def _deliver_at_once(
+        self, number: int, effects: Effects, done: Callable[[], object], positions: Mapping[TP, int]
+    ) -> None:
+        """Send everything of a batch in a transaction, after that of the batch before."""
+
+        async def nothing() -> None:
+            pass
+
+        async def everything() -> None:
+            with self._stage("transaction"):
+                async with self.app.transactions.begun(number, positions) as outbox:
+                    await self.dispatch.send(number, effects, outbox)
+                    changed = records(effects.states.items(), now_ms())
+                    last_offset = await outbox.send(self.topics.changelog, number, changed)
+            self.dispatch.measure(effects.lists)
+            self.app.records.written(number, last_offset)
+            done()
+
+        await self.pipeline.submit(number, nothing, everything)
 
     def _adapt(self, count: int, took_s: float) -> None:
         """Move the batch limit towards what takes ``BATCH_TARGET_S``."""
@@ -252,7 +278,7 @@ class Recommending:
             batch = Batch(load, partition=number, lists=self.lists(), now_ms=moment_ms)
             effects = release(batch, keys, stage=self._stage)
             self._store(number, effects)
-            await self._deliver(number, effects, lambda: None)
+            await self._deliver(number, effects, lambda: None, {})
 
     def find_held(self) -> None:
         """Look through the restored records for lists that another process held back."""

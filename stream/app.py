@@ -15,6 +15,7 @@ from stream.errors import FreshetError
 from stream.fence import claim, renew
 from stream.settings import Settings
 from stream.store import PartitionStore
+from stream.transactions import Transactions
 from stream.transport import AsItComes, BatchConsumer, BatchProducer, BatchTransport
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class StreamApp(faust.App):
         self.sources: tuple[str, ...] = (*settings.topics.events, settings.topics.forget)
         self.drain: Drain | None = None
         self._ending = False
+        self.transactions = Transactions(settings)
         self.idle: Idle | None = None
         super().__init__(
             settings.group_id,
@@ -150,11 +152,15 @@ class StreamApp(faust.App):
         await super()._on_partitions_assigned(assigned, generation_id)
 
     async def _claim(self, numbers: set[int]) -> None:
+        if self.settings.exactly_once:
+            await self.transactions.claim(numbers)
+            return
         for number, claimed in (await claim(self.settings, numbers)).items():
             self.batch_producer.claims.take(number, claimed)
 
     async def renew_claims(self) -> None:
         """Keep the claims on this worker's partitions from being forgotten. Raises ``PartitionLost``."""
+        await self.transactions.renew()
         await renew(self.settings, self.batch_producer.claims.held(self.partitions_assigned()))
 
     async def finish(self) -> None:

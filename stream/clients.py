@@ -45,7 +45,8 @@ Client = TypeVar("Client", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClie
 
 def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:
     """Make a consumer that takes part in no group and commits nothing, unless the options say so."""
-    return AIOKafkaConsumer(**_common(settings), **{"enable_auto_commit": False, **options})
+    defaults = {"enable_auto_commit": False, "isolation_level": settings.isolation_level}
+    return AIOKafkaConsumer(**_common(settings), **{**defaults, **options})
 
 
 def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:

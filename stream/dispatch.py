@@ -55,17 +55,22 @@ class Dispatch:
         self._sources = sources
         self._telemetry = telemetry
 
-    async def send(self, number: int, effects: Effects) -> None:
-        """Return when the lists, forwards and dead letters of partition ``number`` are acknowledged."""
+    async def send(self, number: int, effects: Effects, outbox: Outbox | None = None) -> None:
+        """Return when the lists, forwards and dead letters of partition ``number`` are acknowledged.
+
+        Those of a transaction go through its own ``outbox``, and are measured when it is committed.
+        """
+        box = outbox or self.outbox
         moment_ms = now_ms()
         none: Headers = []
         made: list[Record] = [(one.key, one.value, none, moment_ms) for one in effects.lists]
-        await self.outbox.send(self._topics.recommendations, number, made)
-        self._measure(effects.lists)
+        await box.send(self._topics.recommendations, number, made)
+        if outbox is None:
+            self.measure(effects.lists)
         for (source, partition), forwarded in _by_place(effects).items():
-            await self.outbox.send(self._sources[source], partition, forwarded)
+            await box.send(self._sources[source], partition, forwarded)
         letters = [self._dead_letter(number, *refused) for refused in effects.dead_letters]
-        await self.outbox.send(self._topics.dead_letter, number % self.dead_letter_partitions, letters)
+        await box.send(self._topics.dead_letter, number % self.dead_letter_partitions, letters)
 
     def _dead_letter(self, number: int, source: int, came: SourceRecord, reason: Rejected) -> Record:
         """Return the record as it came with the reason in its headers; if too large, the reason alone."""
@@ -75,7 +80,7 @@ class Dispatch:
         letter = record(came.key, came.value, [*came.headers, *headers])
         return letter if _size(letter) <= LETTER_MOST_BYTES else record(None, None, headers)
 
-    def _measure(self, lists: Iterable[Outgoing]) -> None:
+    def measure(self, lists: Iterable[Outgoing]) -> None:
         """Observe the time from each event's production to this moment, its list being acknowledged."""
         acknowledged_ms = now_ms()
         produced_ms = np.array([made.produced_ms for made in lists if made.value is not None], np.float64)

@@ -8,16 +8,16 @@ ends empty transactions over the two partitions, whose markers bring the new epo
 leaders. From then on a leader refuses record batches of an older epoch. Nothing is read from the
 changelog before, so what is restored is all that was and ever will be written before it.
 
-The records themselves are no part of a transaction in this mode: they carry the id and epoch of the
-claim and cost what those of any idempotent producer do.
+The records themselves are no part of a transaction, unless ``stream.transactions`` puts them in one:
+they carry the id and epoch of the claim and cost what those of any idempotent producer do.
 
 Written against aiokafka 0.14.0; the members with an underscore that are used here are its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
@@ -95,11 +95,23 @@ async def claim(settings: Settings, numbers: Iterable[int]) -> dict[int, PidAndE
     ``BrokerUnavailable`` where it takes longer than ``CLAIM_LIMIT_S``, and ``FreshetError`` for what a
     broker refuses.
     """
+    async with AsyncExitStack() as stack:
+        producers = await claims_open(settings, numbers, stack)
+        return {number: producer._txn_manager._pid_and_epoch for number, producer in producers.items()}
+
+
+async def claims_open(
+    settings: Settings, numbers: Iterable[int], stack: AsyncExitStack, **options: Any
+) -> dict[int, AIOKafkaProducer]:
+    """Return the producers that hold a claim on each partition number; ``stack`` stops them.
+
+    Raises as ``claim`` does. ``options`` are those of the client.
+    """
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(number: int) -> tuple[int, PidAndEpoch]:
+    async def one(number: int) -> tuple[int, AIOKafkaProducer]:
         async with slots:
-            return number, await _claimed(settings, number)
+            return number, await _claimed(settings, number, stack, options)
 
     try:
         async with asyncio.timeout(CLAIM_LIMIT_S):
@@ -118,7 +130,7 @@ async def renew(settings: Settings, claims: dict[int, PidAndEpoch]) -> None:
         producer = _producer(settings, number)
         producer._txn_manager.set_pid_and_epoch(*held)
         async with _running(producer, settings, number):
-            await _mark(producer, settings, number)
+            await mark(producer, settings, number)
 
 
 @asynccontextmanager
@@ -141,25 +153,28 @@ def lost(number: int) -> PartitionLost:
     )
 
 
-async def _claimed(settings: Settings, number: int) -> PidAndEpoch:
+async def _claimed(
+    settings: Settings, number: int, stack: AsyncExitStack, options: Mapping[str, Any]
+) -> AIOKafkaProducer:
     while True:
-        producer = _producer(settings, number)
+        producer = _producer(settings, number, **options)
         try:
-            async with _running(producer, settings, number):
+            async with AsyncExitStack() as trying:
+                await trying.enter_async_context(_running(producer, settings, number))
                 # The answer to a commit does not wait for its markers; that to the next transaction does.
-                await _mark(producer, settings, number)
-                await _mark(producer, settings, number)
-                claimed: PidAndEpoch = producer._txn_manager._pid_and_epoch
-                return claimed
+                await mark(producer, settings, number)
+                await mark(producer, settings, number)
+                stack.push_async_exit(trying.pop_all())
+                return producer
         except BrokerUnavailable:
             await asyncio.sleep(RETRY_S)
 
 
-def _producer(settings: Settings, number: int) -> AIOKafkaProducer:
-    return clients.producer(settings, transactional_id=transactional_id(settings, number))
+def _producer(settings: Settings, number: int, **options: Any) -> AIOKafkaProducer:
+    return clients.producer(settings, transactional_id=transactional_id(settings, number), **options)
 
 
-async def _mark(producer: AIOKafkaProducer, settings: Settings, number: int) -> None:
+async def mark(producer: AIOKafkaProducer, settings: Settings, number: int) -> None:
     """End an empty transaction over the partitions of a number."""
     await producer.begin_transaction()
     for topic in fenced_topics(settings):

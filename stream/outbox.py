@@ -50,9 +50,13 @@ class Outbox:
     they are taken, so a record can be there twice and is never missing.
     """
 
-    def __init__(self, producer: Callable[[], AIOKafkaProducer]) -> None:
-        """Take how to get the producer, which is made anew when Faust restarts its own."""
+    def __init__(self, producer: Callable[[], AIOKafkaProducer], *, tries_again: bool = True) -> None:
+        """Take how to get the producer, which is made anew when Faust restarts its own.
+
+        With ``tries_again`` False an error is raised, as in a transaction, which would hold both tries.
+        """
         self._producer = producer
+        self._tries_again = tries_again
         self._turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
         self.reachable = True
 
@@ -81,7 +85,7 @@ class Outbox:
             except ProducerFenced as error:
                 raise lost(partition) from error
             except KafkaError as error:
-                if not error.retriable:
+                if not (error.retriable and self._tries_again):
                     raise
                 self._note_failure(topic, partition, error)
                 await asyncio.sleep(wait_s)

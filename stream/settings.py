@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     session_timeout_s: Annotated[int, Field(ge=6, le=1_800)] = Field(
         20, description="how long the group waits for a silent worker before it shares its partitions out"
     )
+    processing_guarantee: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once",
+        description="exactly_once: a batch's lists, changelog and offsets in one transaction",
+    )
     topic_prefix: Annotated[str, Field(pattern=_PREFIX)] = Field(
         "", description="put before every topic name but the changelog's"
     )
@@ -264,6 +268,16 @@ class Settings(BaseSettings):
             max_future_ms=self.max_future_s * 1_000,
             recent=self.lists == "recent",
         )
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether lists, changelog and offsets go out in one transaction."""
+        return self.processing_guarantee == "exactly_once"
+
+    @property
+    def isolation_level(self) -> str:
+        """Which records consumers are shown: under ``exactly_once`` those that are committed."""
+        return "read_committed" if self.exactly_once else "read_uncommitted"
 
     @property
     def model_store_url(self) -> str:

@@ -116,6 +116,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             check_crcs=conf.broker_check_crcs,
+            isolation_level=settings.isolation_level,
             **settings.kafka_security(),
         )
 
@@ -369,6 +370,8 @@ class BatchConsumer(driver.Consumer):
         message.acked = True
         self._unacked_messages.discard(message)
         batch: object = message.value
+        if self._app.settings.exactly_once:
+            return True  # the transaction has committed the offsets
         if isinstance(batch, SourceBatch) and batch.generation == self.app.consumer_generation_id:
             for tp, position in batch.positions.items():
                 if position > self._delivered.get(tp, -1):

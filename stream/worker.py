@@ -136,6 +136,7 @@ class Worker:
             if self._failure is None:
                 await self.app.finish()
             await self.app.stop()
+            await self.app.transactions.close()
 
     async def _watch(self, timer: Timer) -> None:
         """Run a timer; what it raises ends the worker."""

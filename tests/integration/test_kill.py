@@ -16,14 +16,15 @@ from tests.support.kafka_broker import KafkaBroker
 from tests.support.worker_process import eventually
 
 #: Small batches, so that a kill falls between many of them.
-BATCH_EVENTS = 100
+SETTINGS = {"batch_max_events": 100}
 KILLED_AFTER_EVENTS = 1_500
 SPREAD_MS = 60_000
 
 
 class Runs(NamedTuple):
-    """The two runs, and how many events the killed worker had counted when it was killed."""
+    """The two runs, what they promise, and what the killed worker had counted."""
 
+    guarantee: str
     disturbed: Outcome
     undisturbed: Outcome
     sent: int
@@ -31,15 +32,19 @@ class Runs(NamedTuple):
     counted_after: int
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["at_least_once", "exactly_once"])
 def runs(
-    kafka: KafkaBroker, shop: Simulation, fitted: Fitted, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    kafka: KafkaBroker,
+    shop: Simulation,
+    fitted: Fitted,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Runs]:
     """The same events, at the same offsets, through a worker that is killed and one that is not."""
     began_ms = time.time_ns() // 1_000_000 - SPREAD_MS
     rows = shop.events.select("user_id", "item_id", "behavior", "timestamp").rows()
+    settings = {**SETTINGS, "processing_guarantee": request.param}
     folders = [tmp_path_factory.mktemp(name) for name in ("disturbed", "undisturbed")]
-    settings = {"batch_max_events": BATCH_EVENTS}
     with (
         Deployment(kafka, folders[0], **settings) as disturbed,
         Deployment(kafka, folders[1], **settings) as undisturbed,
@@ -69,7 +74,7 @@ def runs(
         disturbed.wait_served(second.wait_ready())
         counted_after = second.events()
         assert second.terminate() == 0
-        yield Runs(outcome(disturbed), outcome(undisturbed), len(rows), counted, counted_after)
+        yield Runs(request.param, outcome(disturbed), outcome(undisturbed), len(rows), counted, counted_after)
 
 
 def test_the_second_worker_goes_on_where_the_first_was(runs: Runs):
@@ -80,6 +85,8 @@ def test_the_second_worker_goes_on_where_the_first_was(runs: Runs):
 def test_no_list_is_missing_and_repeats_are_equal(runs: Runs):
     """Each event has its list; one that was sent twice has the same identity and the same items."""
     check_lists(runs.disturbed, runs.undisturbed)
+    if runs.guarantee == "exactly_once":
+        assert all(len(made) == 1 for made in runs.disturbed.lists.values())
 
 
 def test_last_lists_are_those_of_the_undisturbed_run(runs: Runs):

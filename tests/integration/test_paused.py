@@ -21,25 +21,31 @@ SPREAD_MS = 60_000
 
 
 class Runs(NamedTuple):
-    """The two runs, and how the worker that stood still ended (None: it went on) and what it said."""
+    """The two runs, what they promise, and how the paused worker ended (None: not) and what it said."""
 
+    guarantee: str
     disturbed: Outcome
     undisturbed: Outcome
     status: int | None
     errors: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["at_least_once", "exactly_once"])
 def runs(
-    kafka: KafkaBroker, shop: Simulation, fitted: Fitted, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    kafka: KafkaBroker,
+    shop: Simulation,
+    fitted: Fitted,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Runs:
     """The same events through two workers, one of which stands still meanwhile, and through one."""
     began_ms = time.time_ns() // 1_000_000 - SPREAD_MS
     rows = shop.events.select("user_id", "item_id", "behavior", "timestamp").rows()
+    settings = {**SETTINGS, "processing_guarantee": request.param}
     folders = [tmp_path_factory.mktemp(name) for name in ("disturbed", "undisturbed")]
     with (
-        Deployment(kafka, folders[0], **SETTINGS) as disturbed,
-        Deployment(kafka, folders[1], **SETTINGS) as undisturbed,
+        Deployment(kafka, folders[0], **settings) as disturbed,
+        Deployment(kafka, folders[1], **settings) as undisturbed,
     ):
         for deployment in (disturbed, undisturbed):
             deployment.make_topics()
@@ -66,12 +72,14 @@ def runs(
         disturbed.wait_served(successor)
         status, errors = paused.status, paused.errors()
         undisturbed.wait_served(other.wait_ready())
-        return Runs(outcome(disturbed), outcome(undisturbed), status, errors)
+        return Runs(request.param, outcome(disturbed), outcome(undisturbed), status, errors)
 
 
 def test_lists_are_those_of_the_undisturbed_run(runs: Runs) -> None:
     """None is missing, and a repeat is equal to what it repeats."""
     check_lists(runs.disturbed, runs.undisturbed)
+    if runs.guarantee == "exactly_once":
+        assert all(len(made) == 1 for made in runs.disturbed.lists.values())
 
 
 def test_no_list_of_the_past_follows_a_newer_one(runs: Runs) -> None:

@@ -38,7 +38,9 @@ class Outcome(NamedTuple):
     ended: list[str]
 
 
-def run(cluster: KafkaCluster, data: Path, folder: Path, *, events: int, faults: int, seed: int) -> Outcome:
+def run(
+    cluster: KafkaCluster, data: Path, folder: Path, *, events: int, faults: int, seed: int, guarantee: str
+) -> Outcome:
     """Harm three workers on three brokers ``faults`` times over ``events`` events, then count.
 
     A tenth of the events (at most all of Taobao's, in four topics) stands in the topics before the
@@ -53,6 +55,7 @@ def run(cluster: KafkaCluster, data: Path, folder: Path, *, events: int, faults:
         "batch_max_events": BATCH_EVENTS,
         "session_timeout_s": SESSION_TIMEOUT_S,
         "partitions": PARTITIONS,
+        "processing_guarantee": guarantee,
         "replication_factor": len(cluster.brokers),
     }
     began_ms = time.time_ns() // 1_000_000 - 2 * events - 60_000
