@@ -161,6 +161,14 @@ async def test_a_partition_that_another_worker_has_claimed_is_lost(box: Outbox, 
     assert producer.taken == []
 
 
+async def test_in_a_transaction_nothing_is_tried_again(producer: Producer) -> None:
+    """Both tries would be committed together, so that one of them would stand there twice."""
+    producer.answers = [KafkaConnectionError()]
+    with pytest.raises(KafkaConnectionError):
+        await Outbox(lambda: producer, tries_again=False).send("t", 0, numbered(1))
+    assert producer.taken == []
+
+
 async def test_calls_for_one_partition_take_turns(box: Outbox, producer: Producer) -> None:
     """A batch that is sent again still comes before what was asked for later: a user's last list is last."""
     producer.answers = [KafkaConnectionError(), None, None]
