@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from tests.support.deployment import Deployment
 from tests.support.kafka_cluster import KafkaCluster
-from tests.support.worker_process import WorkerProcess
+from tests.support.worker_process import WorkerProcess, eventually
 
 WORKERS = 3
 MOST_WORKERS = 4
@@ -71,6 +71,28 @@ class Campaign:
         self.done[kind] += 1
         self._replace()
         return kind
+
+    def wait_working(self) -> None:
+        """Return once a worker is in the middle of what waits, or nothing waits any more."""
+        before = self._counted()
+        further = self.drawn.randrange(50, 500)
+
+        def working() -> bool:
+            now = self._counted()
+            return (
+                any(count >= before.get(name, 0) + further for name, count in now.items()) or self._served()
+            )
+
+        eventually(working, "a worker is in the middle", within_s=SERVED_LIMIT_S)
+
+    def _counted(self) -> dict[str, int]:
+        """Return how many events each worker that answers has counted."""
+        counted = {}
+        for worker in self._workers:
+            with suppress(OSError):
+                if worker.running and worker.said_ready:
+                    counted[worker.name] = worker.wait_ready().events()
+        return counted
 
     def finish(self) -> None:
         """Return when everything is served and every worker has ended in good order."""

@@ -77,7 +77,7 @@ def run(
         for number in range(faults):
             # The last chunk is what remains; those before it are equal.
             deployment.send(islice(sending, news.height // (faults + 1)), within_s=READ_LIMIT_S)
-            time.sleep(drawn.uniform(0, 1))
+            campaign.wait_working()
             print(f"fault {number + 1}: {campaign.harm()}", flush=True)
         deployment.send(sending, within_s=READ_LIMIT_S)
         campaign.finish()

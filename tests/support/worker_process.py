@@ -111,6 +111,11 @@ class WorkerProcess:
         return int(self.url.rsplit(":", 1)[1])
 
     @property
+    def said_ready(self) -> bool:
+        """Whether its line `ready:` has come."""
+        return READY in self.output()
+
+    @property
     def running(self) -> bool:
         """Whether the process is alive."""
         return self._process.poll() is None
