@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -242,9 +241,11 @@ async def run_demo(
         worker.stop()
         for task in beside:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        ended = await asyncio.gather(*beside, return_exceptions=True)
         await serving
+    for outcome in ended:
+        if isinstance(outcome, Exception):
+            raise outcome
     return audience.figures
 
 
