@@ -20,6 +20,10 @@ from stream.ordering import in_time_order
 # topics stay together: some tens of milliseconds at full speed.
 SLICE_EVENTS = 5_000
 
+LONGEST_WAIT_S = 10.0
+"""A longer gap at the chosen pace is shortened to this: published files begin with stray events that are
+months too early, and whoever replays one wants to see events."""
+
 
 @dataclass(frozen=True)
 class Replayed:
@@ -42,7 +46,10 @@ class Replayed:
 
 
 class Pace:
-    """When each event is due: at ``speed`` times the data's own pace from the first on, or at once (0)."""
+    """When each event is due: at ``speed`` times the data's own pace from the first on, or at once (0).
+
+    No gap between two events takes longer than ``LONGEST_WAIT_S``.
+    """
 
     def __init__(
         self,
@@ -67,6 +74,9 @@ class Pace:
             if self._speed > 0:
                 now_ms = self._event_time_ms(int(times_ms[done]))
                 ahead_s = (int(times_ms[done]) - now_ms) / 1000 / self._speed
+                if ahead_s > LONGEST_WAIT_S:
+                    ahead_s = LONGEST_WAIT_S
+                    self._origin = (self._clock_s() + ahead_s, int(times_ms[done]))
                 if ahead_s > 0:
                     await self._sleep_s(ahead_s)
                     continue

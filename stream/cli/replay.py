@@ -35,7 +35,12 @@ File = Annotated[
     ),
 ]
 Speed = Annotated[
-    float, typer.Option("--speed", min=0, help="Multiple of the data's own pace; 0: as fast as possible.")
+    float,
+    typer.Option(
+        "--speed",
+        min=0,
+        help="Multiple of the data's own pace; 0: as fast as possible. No gap takes longer than 10 s.",
+    ),
 ]
 Events = Annotated[
     int | None, typer.Option("--events", min=1, help="Stop after this many, the earliest of the file.")

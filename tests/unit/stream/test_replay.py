@@ -19,7 +19,7 @@ from stream.delivery import MAX_BATCH_BYTES, Delivery, delivery_producer, event_
 from stream.embedded import EmbeddedBroker
 from stream.errors import BrokerUnavailable, FreshetError, TopicError
 from stream.ordering import in_time_order
-from stream.replay import Pace, replay
+from stream.replay import LONGEST_WAIT_S, Pace, replay
 from stream.settings import Settings
 from stream.simulation import SimulationConfig, simulate
 
@@ -181,6 +181,13 @@ async def test_pace_is_a_multiple_of_the_datas_own():
     """At speed 10 a minute of events takes six seconds, the first event none."""
     given, pace = await timed([0, 30_000, 60_000, 60_000], 10)
     assert given == [(0.0, 0), (3.0, 30_000), (6.0, 60_000), (6.0, 60_000)]
+    assert pace.behind_s == 0.0
+
+
+async def test_a_gap_of_months_takes_as_long_as_the_longest_wait():
+    """A stray early event does not keep a replay waiting, and the pace goes on after it."""
+    given, pace = await timed([0, 90 * 86_400_000, 90 * 86_400_000 + 5_000], 1)
+    assert [seconds for seconds, _ in given] == [0.0, LONGEST_WAIT_S, LONGEST_WAIT_S + 5.0]
     assert pace.behind_s == 0.0
 
 
