@@ -41,7 +41,8 @@ class Peer:
     process to start, ``environment`` what to add to its environment. ``check`` raises WrongAnswer
     when the sink does not hold what the workload asks for. ``why_absent`` gives the reason for
     which it cannot run here, or None. ``prepare`` makes what it needs beyond its two topics.
-    ``topics`` names source and sink where the peer does not take any name.
+    ``topics`` names source and sink where the peer does not take any name. ``markers`` is how many
+    offsets of the sink are taken by markers of transactions before the first list.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Peer:
     environment: Callable[[Run], Mapping[str, str]] = lambda _run: {}
     why_absent: Callable[[], str | None] = lambda: None
     prepare: Callable[[Run], None] | None = None
+    markers: int = 0
     topics: Callable[[str], tuple[str, str]] = field(default=lambda tag: (f"{tag}-source", f"{tag}-sink"))
 
 
@@ -100,7 +102,7 @@ def measure(peer: Peer, *, broker: KafkaBroker, tag: str, directory: Path, scale
             start_new_session=True,
         )
         try:
-            result = _observe(process, run, workload.events)
+            result = _observe(process, run, workload.events, markers=peer.markers)
         except PeerFailed as error:
             tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-20:])
             raise PeerFailed(f"{peer.name}: {error}\n{tail}") from None
@@ -111,7 +113,7 @@ def measure(peer: Peer, *, broker: KafkaBroker, tag: str, directory: Path, scale
     return result
 
 
-def _observe(process: subprocess.Popen[bytes], run: Run, events: int) -> Measurement:
+def _observe(process: subprocess.Popen[bytes], run: Run, events: int, *, markers: int = 0) -> Measurement:
     """Watch the sink fill until it holds ``events`` records."""
     began_s = last_change_s = time.perf_counter()
     first_s, first_count, count = 0.0, 0, 0
@@ -120,7 +122,8 @@ def _observe(process: subprocess.Popen[bytes], run: Run, events: int) -> Measure
     try:
         while count < events:
             time.sleep(POLL_INTERVAL_S)
-            now_count = sum(client.get_watermark_offsets(part, timeout=30)[1] for part in sink)
+            ends = sum(client.get_watermark_offsets(part, timeout=30)[1] for part in sink)
+            now_count = max(0, ends - markers)
             now_s = time.perf_counter()
             if now_count != count:
                 last_change_s = now_s

@@ -53,4 +53,6 @@ PEER = Peer(
     prepare=prepare,
     topics=topics,
     check=check_recommendations,
+    # A claim on a partition ends two empty transactions over it (stream.fence).
+    markers=2 * PARTITIONS,
 )
