@@ -9,6 +9,7 @@ import pytest
 from stream import demo, worker
 from stream.demo import Split, demo_settings, first_training, run_demo
 from stream.embedded import EmbeddedBroker
+from stream.errors import FreshetError
 from stream.ordering import in_time_order
 from stream.retraining import Material
 from stream.simulation import SimulationConfig, simulate
@@ -66,3 +67,21 @@ async def test_every_event_is_served_and_half_of_them_are_trained_on(
         assert events.equals(
             pl.concat([split.trained.events, split.fed.select(events.columns)])[: events.height]
         )
+
+
+async def test_a_second_training_that_fails_ends_the_demo(
+    embedded: EmbeddedBroker, tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is what the demo ends with, once what was fed has been served."""
+
+    async def fails(*_: object, **__: object) -> None:
+        raise FreshetError("the second training failed")
+
+    monkeypatch.setattr(demo, "train_again", fails)
+    monkeypatch.setattr(worker, "spare_collections", lambda: None)
+    fitted = first_training(demo_settings(tmp_path, embedded.bootstrap), split, seed=1, progress=None)
+    running = run_demo(
+        embedded, tmp_path, split, fitted, rate=1000, retrain=True, ready=lambda audience, worker: None
+    )
+    with pytest.raises(FreshetError, match="the second training failed"):
+        await asyncio.wait_for(running, LIMIT_S)
