@@ -42,6 +42,8 @@ MERGE_POLL_S = 0.02
 RESTORE_POLL_S = 0.1
 LAG_LIMIT_S = 10.0
 FIRST_LIMIT = 500
+#: From so many events on a batch is worth its requests to the broker, and is made at once.
+LARGE_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,8 @@ class BatchConsumer(driver.Consumer):
         self._sources = self._app.sources
         self._source_of = {topic: number for number, topic in enumerate(self._sources)}
         #: Held from a batch's making until the agent has taken it in. A batch is made when it is about to
-        #: be taken and the one before it in its partition is delivered, so that under load it holds all
-        #: that has come meanwhile: many small batches would cost the broker more than their events.
+        #: be taken and, unless much waits, the one before it in its partition is delivered, so that under
+        #: load it holds all that has come meanwhile: small batches cost the broker more than their events.
         self._turn = asyncio.Semaphore(1)
         #: Most events of a batch; the agent moves it so that batches take about the same time.
         self.batch_limit = min(FIRST_LIMIT, self._app.settings.batch_max_events)
@@ -244,7 +246,7 @@ class BatchConsumer(driver.Consumer):
             yield tp, self._changelog_message(tp, offset)
         for number in sorted(self._mergers):
             while self._in_place and self._current(generation) and number in self._mergers:
-                if self._app.idle is not None:
+                if self._app.idle is not None and self._count(number) < LARGE_BATCH:
                     await self._app.idle(number)
                 await self._turn.acquire()
                 batch = self._next_batch(number, generation) if self._current(generation) else None
@@ -284,8 +286,11 @@ class BatchConsumer(driver.Consumer):
         return merger
 
     def _waiting(self, number: int) -> bool:
+        return self._count(number) > 0
+
+    def _count(self, number: int) -> int:
         merger = self._mergers[number]
-        return any(merger.waiting(source) for source in range(len(self._sources)))
+        return sum(merger.waiting(source) for source in range(len(self._sources)))
 
     def _next_batch(self, number: int, generation: int) -> SourceBatch | None:
         """Take the next batch of a partition number; None where none can be handed on now."""
