@@ -119,13 +119,23 @@ def tab_to(page: Browser, element_id: str) -> None:
     pytest.fail(f"{TABS_MOST} times Tab do not lead to #{element_id}")
 
 
+#: Whether the list on the page is the same element a second later: one that comes replaces it.
+STANDS_STILL = """
+const done = arguments[0], first = () => document.querySelector("#list > li"), before = first();
+setTimeout(() => done(before !== null && before === first()), 1000);
+"""
+
+#: The user of the oldest event shown, read at once: rows are replaced each second.
+OLDEST_USER = "return [...document.querySelectorAll('#events tbody td:first-child')].at(-1).textContent"
+
+
 def pause(page: Browser) -> None:
-    """Hold the page by keyboard; what was asked for before may still come, so wait for it."""
+    """Hold the page by keyboard; what was asked for before may still come, so wait until nothing does."""
     from selenium.webdriver import Keys
 
     page.driver.execute_script("document.getElementById('pause').focus()")
     press(page, Keys.SPACE)
-    page.driver.execute_async_script("setTimeout(arguments[0], 500)")
+    eventually(lambda: page.driver.execute_async_script(STANDS_STILL), "the page stands still")
 
 
 def choose(page: Browser, user_id: str) -> None:
@@ -164,7 +174,7 @@ def test_a_user_is_chosen_and_an_item_explained_by_keyboard(page: Browser) -> No
     """The segment and the list of the user, and for the item its parts and what carried it."""
     from selenium.webdriver import Keys
 
-    user = page.driver.find_elements("css selector", "#events tbody td:first-child")[-1].text
+    user = str(page.driver.execute_script(OLDEST_USER))
     choose(page, user)
     eventually(lambda: page.text("#segment-title") == f"Segment of {user}", "the user is shown")
     pause(page)
