@@ -181,9 +181,11 @@ def test_a_user_is_chosen_and_an_item_explained_by_keyboard(page: Browser) -> No
     assert page.text("#list-title") == f"List of {user}"
     assert len(page.driver.find_elements("css selector", "#list > li")) == 20
     buttons = page.driver.find_elements("css selector", "#list button")
-    assert [button.get_attribute("aria-expanded") for button in buttons] == ["true"] + ["false"] * 19
-    page.driver.execute_script("arguments[0].focus()", buttons[1])
-    press(page, Keys.ENTER)
+    # One is open: the first, or the one that was open in the list before.
+    assert sorted(button.get_attribute("aria-expanded") for button in buttons) == ["false"] * 19 + ["true"]
+    if buttons[1].get_attribute("aria-expanded") == "false":
+        page.driver.execute_script("arguments[0].focus()", buttons[1])
+        press(page, Keys.ENTER)
     assert buttons[1].get_attribute("aria-expanded") == "true"
     assert page.text("#carried") == page.text("#list > li:nth-child(2) .id")
     parts = page.driver.find_elements("css selector", "#list > li:nth-child(2) dd")

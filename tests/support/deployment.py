@@ -25,6 +25,9 @@ CLIENT_LIMIT_S = 30.0
 
 Headers = Sequence[tuple[str, bytes]]
 
+#: What a client is told while a broker that has just come back looks for the group's coordinator.
+_NOT_YET = (KafkaError.NOT_COORDINATOR, KafkaError._TIMED_OUT)
+
 
 class Sent(NamedTuple):
     """A record to send; ``partition`` None lets the key choose as Java's clients do."""
@@ -257,7 +260,7 @@ class Deployment:
                 return self.backlog() == 0
             except KafkaException as error:
                 # A broker that has just come back looks for the group's coordinator.
-                if error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_COORDINATOR:
+                if error.args[0].retriable() or error.args[0].code() in _NOT_YET:
                     return False
                 raise
 
