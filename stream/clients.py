@@ -4,7 +4,7 @@ A client is used as ``async with running(producer(settings), settings) as client
 and stops it and turns "the broker is not there" into one line that names the address.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -94,6 +94,23 @@ async def topic_partitions(settings: Settings, topic: str) -> list[TopicPartitio
     if not count:
         raise TopicError(f"topic {topic} does not exist on {settings.brokers}; make it with `freshet topics`")
     return [TopicPartition(topic, number) for number in range(count)]
+
+
+async def ranges(
+    client: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+) -> AsyncIterator[tuple[TopicPartition, int, int]]:
+    """Give each partition in turn with its first offset and the one after its last, as they are now.
+
+    The client is assigned all of them and fetches only the one that was given last, so that what is
+    read stays in the order of its offsets.
+    """
+    client.assign(partitions)
+    firsts = await client.beginning_offsets(partitions)
+    ends = await client.end_offsets(partitions)
+    for partition in partitions:
+        client.pause(*partitions)
+        client.resume(partition)
+        yield partition, firsts[partition], ends[partition]
 
 
 async def read_range(

@@ -50,13 +50,8 @@ async def read_dead_letters(settings: Settings) -> AsyncIterator[DeadLetter]:
     """
     partitions = await clients.topic_partitions(settings, settings.topics.dead_letter)
     async with clients.running(clients.consumer(settings), settings) as client:
-        client.assign(partitions)
-        first = await client.beginning_offsets(partitions)
-        ends = await client.end_offsets(partitions)
-        for partition in partitions:
-            client.pause(*partitions)
-            client.resume(partition)
-            async for record in clients.read_range(client, partition, first[partition], ends[partition]):
+        async for partition, first, end in clients.ranges(client, partitions):
+            async for record in clients.read_range(client, partition, first, end):
                 yield DeadLetter.of(record)
 
 

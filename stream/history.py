@@ -62,18 +62,14 @@ class HistoryReader:
         names = (*settings.topics.events, settings.topics.items)
         partitions = {name: await clients.topic_partitions(settings, name) for name in names}
         async with clients.running(clients.consumer(settings), settings) as consumer:
+            ends = {}
             every = [partition for found in partitions.values() for partition in found]
-            consumer.assign(every)
-            starts = await consumer.beginning_offsets(every)
-            ends = await consumer.end_offsets(every)
-            for partition in every:
-                # Only one partition is fetched at a time: what is read stays in the order of its offsets.
-                consumer.pause(*(other for other in every if other != partition))
-                consumer.resume(partition)
-                start = max(starts[partition], positions.get(partition, 0))
+            async for partition, first, end in clients.ranges(consumer, every):
+                start = max(first, positions.get(partition, 0))
                 positions[partition] = start
-                count = await self._reading.partition(consumer, partition, positions, ends[partition])
-                positions[partition] = max(start, ends[partition])
+                count = await self._reading.partition(consumer, partition, positions, end)
+                positions[partition] = max(start, end)
+                ends[partition] = end
                 if progress is not None:
                     progress(count)
         offsets = {name: [ends[partition] for partition in found] for name, found in partitions.items()}

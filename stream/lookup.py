@@ -30,13 +30,8 @@ async def newest_list(settings: Settings, user_id: str) -> bytes | None:
     likely = DefaultPartitioner()(key, partitions, partitions)
     partitions.sort(key=lambda partition: partition != likely)
     async with clients.running(clients.consumer(settings), settings) as client:
-        client.assign(partitions)
-        first = await client.beginning_offsets(partitions)
-        ends = await client.end_offsets(partitions)
-        for partition in partitions:
-            client.pause(*partitions)
-            client.resume(partition)
-            record = await _newest(client, partition, key, first[partition], ends[partition])
+        async for partition, first, end in clients.ranges(client, partitions):
+            record = await _newest(client, partition, key, first, end)
             if record is not None:
                 value: bytes | None = record.value
                 return value

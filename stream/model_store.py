@@ -128,13 +128,8 @@ async def announced(settings: Settings) -> ModelManifest | None:
     found: bytes | None = None
     partitions = await clients.topic_partitions(settings, settings.topics.models)
     async with clients.running(clients.consumer(settings), settings) as consumer:
-        consumer.assign(partitions)
-        starts = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            consumer.pause(*(other for other in partitions if other != partition))
-            consumer.resume(partition)
-            async for record in clients.read_range(consumer, partition, starts[partition], ends[partition]):
+        async for partition, first, end in clients.ranges(consumer, partitions):
+            async for record in clients.read_range(consumer, partition, first, end):
                 if record.key == settings.model_name.encode():
                     found = record.value
     return None if found is None else decode_manifest(found)

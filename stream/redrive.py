@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from stream import clients
@@ -51,24 +51,17 @@ async def redrive(settings: Settings, *, error: str | None = None, from_oldest: 
         clients.running(clients.consumer(settings, group_id=group_id(settings)), settings) as reader,
         clients.running(clients.producer(settings), settings) as sender,
     ):
-        reader.assign(partitions)
-        first = await reader.beginning_offsets(partitions)
-        ends = await reader.end_offsets(partitions)
-        for partition in partitions:
-            reader.pause(*partitions)
-            reader.resume(partition)
+        async for partition, first, end in clients.ranges(reader, partitions):
             committed = None if from_oldest else await reader.committed(partition)
-            start = max(first[partition], committed or 0)
-            records = clients.read_range(reader, partition, start, ends[partition])
             pending: list[ConsumerRecord[bytes, bytes]] = []
-            async for record in records:
+            async for record in clients.read_range(reader, partition, max(first, committed or 0), end):
                 pending.append(record)
                 if len(pending) == AT_ONCE:
                     await _send(settings, sender, pending, error, done)
-                    await _commit(reader, partition, record.offset + 1)
+                    await reader.commit({partition: record.offset + 1})
                     pending = []
             await _send(settings, sender, pending, error, done)
-            await _commit(reader, partition, ends[partition])
+            await reader.commit({partition: end})
     return done
 
 
@@ -107,7 +100,3 @@ def _known(settings: Settings, letter: DeadLetter) -> bool:
     """Whether a letter says where its record was refused, a topic and partition of ours."""
     sources = (*settings.topics.events, settings.topics.forget)
     return letter.source_topic in sources and 0 <= letter.source_partition < settings.partitions
-
-
-async def _commit(reader: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
-    await reader.commit({partition: offset})
