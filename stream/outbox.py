@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import islice
 from logging import getLogger
 
 from aiokafka import AIOKafkaProducer
@@ -129,11 +128,12 @@ def _fill(builder: BatchBuilder, records: Sequence[Record], begun: int) -> int:
     Goes to the builder's own builder: the wrapper's call for each record is a third of the cost.
     """
     append = builder._builder.append
-    count = 0
-    for count, (key, value, headers, timestamp_ms) in enumerate(islice(records, begun, None)):
-        if append(count, timestamp_ms, key, value, headers) is None:
+    number = begun
+    for number in range(begun, len(records)):
+        key, value, headers, timestamp_ms = records[number]
+        if append(number - begun, timestamp_ms, key, value, headers) is None:
             break
     else:
-        count = len(records) - begun
-    builder._relative_offset = count
-    return count
+        number = len(records)
+    builder._relative_offset = number - begun
+    return number - begun
