@@ -37,7 +37,6 @@ class Serving:
         self.key = recommender.key
         self.state_bytes = recommender.state_size * 4
         vocabulary = recommender.vocabulary
-        self.item_ids = vocabulary.item_ids
         #: The ids as lists hold them, by row.
         self.id_texts = np.array([id_text(item_id) for item_id in vocabulary.item_ids], np.object_)
         self.item_row = vocabulary.item_row
