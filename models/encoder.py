@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.behavior import Behavior
+from models.dropout import dropped
 from models.features import N_GAPS, N_HOURS, N_WEEKDAYS, gap_bucket, hour_bucket, weekday_bucket
 from models.vocabulary import UNKNOWN_ROW
 
@@ -29,6 +30,8 @@ from models.vocabulary import UNKNOWN_ROW
 # training states are short, and dividing by their length made gradients under which long sequences
 # were not learnt at all: on a quarter of Online Retail's users recall at 20 stayed at .05, beside .35.
 SHORT = 1.0
+# A vector of zeros, as an item without a category has before training, has no direction.
+SHORTEST = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,13 @@ class Encoder(nn.Module, ABC):
         else:
             own = functional.embedding(rows, item, sparse=self.sparse_items)
             vectors = own + functional.embedding(self.item_category[rows], category)
-        return functional.normalize(vectors, dim=-1) if self.shape.scale else vectors
+        return self._met(vectors)
+
+    def _met(self, vectors: Tensor) -> Tensor:
+        """Items' vectors (..., H) as they meet the state: of length 1 where scores are cosines."""
+        if not self.shape.scale:
+            return vectors
+        return vectors * (vectors.square().sum(-1, keepdim=True) + SHORTEST**2).rsqrt()
 
     def compared(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(K, H) and (K,) the vectors and biases of the items ``rows`` as training compares them.
@@ -142,10 +151,7 @@ class Encoder(nn.Module, ABC):
         of_category = self.item_category[rows]
         shown = rows * ((torch.rand(rows.shape) >= share) | (of_category == UNKNOWN_ROW))
         own = functional.embedding(shown, item, sparse=self.sparse_items)
-        vectors = own + functional.embedding(of_category, category)
-        if self.shape.scale:
-            vectors = functional.normalize(vectors, dim=-1)
-        return vectors, self.bias[shown]
+        return self._met(own + functional.embedding(of_category, category)), self.bias[shown]
 
     @torch.no_grad()
     def forget(self, never: Tensor) -> None:
@@ -176,15 +182,14 @@ class Encoder(nn.Module, ABC):
             + functional.embedding(hour_bucket(inputs.time_ms), self.hour)
             + functional.embedding(weekday_bucket(inputs.time_ms), self.weekday)
         )  # (..., H)
-        return functional.dropout(seen, self.shape.input_dropout, self.training)
+        return dropped(seen, self.shape.input_dropout, self.training)
 
     def output(self, state: Tensor) -> Tensor:
         """(..., H) what of a state (..., S) meets the items: all of it, or the h of an LSTM, scaled."""
         hidden = state[..., : self.shape.units]
         if not self.shape.scale:
             return hidden
-        length = (hidden.square().sum(-1, keepdim=True) + SHORT**2).sqrt()
-        return self.shape.scale * hidden / length
+        return hidden * (self.shape.scale * (hidden.square().sum(-1, keepdim=True) + SHORT**2).rsqrt())
 
     def scores(self, state: Tensor) -> Tensor:
         """(B, N) a score for each item, bias included; the unknown item's is -inf."""

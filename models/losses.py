@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.sampled_softmax import IMPOSSIBLE, SampledSoftmax
 from models.vocabulary import UNKNOWN_ROW
-
-IMPOSSIBLE = -1e9  # a score that gets no probability; an infinity would make gradients NaN
 
 
 def full_cross_entropy(
@@ -49,6 +48,27 @@ def sampled_cross_entropy(
     With ``smoothing`` that share of the probability to be reached is spread over the negatives as they
     were drawn.
     """
+    if smoothing:
+        return sampled_cross_entropy_plain(
+            hidden, vectors, bias, target, negative, log_q=log_q, smoothing=smoothing
+        )
+    expected = log_q[negative] + math.log(len(negative))
+    corrected = torch.cat((bias[: len(target)], bias[len(target) :] - expected))
+    loss: Tensor = SampledSoftmax.apply(hidden, vectors, corrected, target, negative)  # type: ignore[no-untyped-call]  # torch's
+    return loss
+
+
+def sampled_cross_entropy_plain(
+    hidden: Tensor,
+    vectors: Tensor,
+    bias: Tensor,
+    target: Tensor,
+    negative: Tensor,
+    *,
+    log_q: Tensor,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """What `sampled_cross_entropy` promises, operation by operation."""
     right, plain = _scores(hidden, vectors, bias, target)
     wrong = plain - (log_q[negative] + math.log(len(negative)))
     wrong = wrong.masked_fill(target[:, None] == negative, IMPOSSIBLE)

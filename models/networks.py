@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.encoder import Encoder, EncoderConfig, Inputs, drawn
+from models.unrolled import CELLS
 
 CellName = Literal["rnn", "lstm", "gru"]
 
@@ -41,12 +42,12 @@ class NetworkConfig(EncoderConfig):
         return Network(self, item_category, n_categories=n_categories)
 
 
-def _rnn_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
+def rnn_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
     """The next state is tanh(W x + U h)."""
     return torch.tanh(gates + functional.linear(state, w_hh, b_hh))  # (B, H)
 
 
-def _gru_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
+def gru_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
     """Reset, update and new gates in torch's order; the reset gate acts after the matrix, as there."""
     units = state.shape[1]
     shares = [2 * units, units]
@@ -57,7 +58,7 @@ def _gru_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tenso
     return torch.lerp(new, state, update)  # (B, H)
 
 
-def _lstm_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
+def lstm_step(gates: Tensor, state: Tensor, w_hh: Tensor, b_hh: Tensor) -> Tensor:
     """Input, forget, cell and output gates in torch's order; the state is [h, c]."""
     hidden, memory = state.chunk(2, 1)
     total = gates + functional.linear(hidden, w_hh, b_hh)  # (B, 4H)
@@ -76,9 +77,9 @@ class _Cell(NamedTuple):
 
 
 _CELLS: Mapping[str, _Cell] = {
-    "rnn": _Cell(1, 1, _rnn_step),
-    "lstm": _Cell(4, 2, _lstm_step),
-    "gru": _Cell(3, 1, _gru_step),
+    "rnn": _Cell(1, 1, rnn_step),
+    "lstm": _Cell(4, 2, lstm_step),
+    "gru": _Cell(3, 1, gru_step),
 }
 
 
@@ -143,6 +144,15 @@ class Network(Encoder):
 
     def steps(self, gates: Tensor) -> Tensor:
         """(B, T, S) the states from zero, of the events' gates (B, T, G*H)."""
+        batch, length = gates.shape[:2]
+        if self.config.memoryless:
+            return self.step(gates.flatten(0, 1), self.initial(batch * length)).view(batch, length, -1)
+        if torch.is_grad_enabled():
+            return CELLS[self.config.cell](gates, self.weight_hh, self.bias_hh)
+        return self.steps_plain(gates)
+
+    def steps_plain(self, gates: Tensor) -> Tensor:
+        """(B, T, S) what ``steps`` promises, one ``step`` after the other."""
         state = self.initial(gates.shape[0])
         states = []
         for gates_of_step in gates.unbind(1):

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from models.dropout import dropped
 from models.encoder import Encoder
 from models.errors import TrainingError
 from models.events import EventLog
 from models.features import DAY_MS
 from models.losses import Sampler, bpr_max, full_cross_entropy, sampled_cross_entropy, top1_max
+from models.row_adam import RowAdam
 from models.segment import SegmentRule
 from models.sequences import Segments, batched, cut, padded, targets, with_targets
 from models.vocabulary import Vocabulary
@@ -41,7 +42,6 @@ BETAS = (0.9, 0.99)
 # gradients, which would carry a row on between its steps, is of no use there and is left out, and the
 # rate is higher instead: recall at 20 on the validation slice of rsc15_100k was .659 with Adam's own
 # values, .671 at 4 times the rate, .679 without the mean at 3 times, .672 with the full loss.
-ROW_BETAS = (0.0, 0.99)
 ROW_RATE = 3.0
 
 # The weights are taken into their average so often: at every step it would cost as much as the step.
@@ -337,7 +337,7 @@ class _Learner(Generic[Built]):
 
         The learning rate falls along a line from ``first_rate`` to ``last_rate`` over all of them.
         """
-        optimizers = self._optimizers()
+        optimizer, rows = self._optimizers()
         n_targets = int((segments.end - segments.target).sum())
         batch_targets = min(self.config.batch_targets, max(SMALLEST_BATCH, n_targets // FEWEST_STEPS))
         bounds = np.linspace(first_rate, last_rate, epochs + 1)
@@ -347,39 +347,37 @@ class _Learner(Generic[Built]):
             rates = np.linspace(begin, end, len(batches), endpoint=False).tolist()
             total, count = 0.0, 0
             for batch, rate in zip(batches, rates, strict=True):
-                loss, n_targets = self._step(segments[batch], optimizers, rate)
+                loss, n_targets = self._step(segments[batch], optimizer, rows, rate)
                 total += loss * n_targets
                 count += n_targets
             if not math.isfinite(total):
                 raise TrainingError(f"the loss became {total}; give a learning rate below {first_rate:g}")
             yield total / count
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam; for the items' table, when its gradients are rows, the form that touches only those."""
-        rate, tables = self.config.learning_rate, {id(table) for table in self.network.item_tables}
-        dense = [weight for weight in self.network.parameters() if weight.requires_grad]
-        if self.full:
-            return [torch.optim.Adam(dense, rate, betas=BETAS)]
-        return [
-            torch.optim.Adam([weight for weight in dense if id(weight) not in tables], rate, betas=BETAS),
-            torch.optim.SparseAdam([*self.network.item_tables], rate, betas=ROW_BETAS),
+    def _optimizers(self) -> tuple[torch.optim.Optimizer, RowAdam]:
+        """Adam; for the items' tables, when their gradients are rows, the form that touches only those."""
+        tables = () if self.full else self.network.item_tables
+        rows = {id(table) for table in tables}
+        dense = [
+            weight for weight in self.network.parameters() if weight.requires_grad and id(weight) not in rows
         ]
+        adam = torch.optim.Adam(dense, self.config.learning_rate, betas=BETAS, fused=True)
+        return adam, RowAdam(tables, decay=BETAS[1])
 
     def _step(
-        self, batch: Segments, optimizers: list[torch.optim.Optimizer], rate: float
+        self, batch: Segments, optimizer: torch.optim.Optimizer, rows: RowAdam, rate: float
     ) -> tuple[float, int]:
         """One step down the gradient of a batch; its mean loss and number of targets."""
         places, target = targets(self.log, batch)
-        states = self.network.unroll(padded(self.log, batch.start, batch.end - 1)).flatten(0, 1)[places]
-        hidden = functional.dropout(self.network.output(states), self.network.shape.state_dropout)  # (M, H)
+        states = self.network.unroll(padded(self.log, batch.start, batch.end - 1)).flatten(0, 1)
+        output = self.network.output(states.index_select(0, places))
+        hidden = dropped(output, self.network.shape.state_dropout)  # (M, H)
         loss = self._loss(hidden, target)
-        for optimizer in optimizers:
-            share = ROW_RATE if isinstance(optimizer, torch.optim.SparseAdam) else 1.0
-            optimizer.param_groups[0]["lr"] = rate * share
-            optimizer.zero_grad(set_to_none=True)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
+        rows.step(rate * ROW_RATE)
         self._average()
         return loss.item(), len(target)
 

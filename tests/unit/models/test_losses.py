@@ -1,11 +1,19 @@
 """Losses against the same arithmetic done plainly."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from models.losses import Sampler, bpr_max, full_cross_entropy, sampled_cross_entropy, top1_max
+from models.losses import (
+    Sampler,
+    bpr_max,
+    full_cross_entropy,
+    sampled_cross_entropy,
+    sampled_cross_entropy_plain,
+    top1_max,
+)
 
 
 def setup(n_targets: int = 3, n_items: int = 6, units: int = 4) -> tuple[torch.Tensor, ...]:
@@ -52,6 +60,22 @@ def test_a_negative_that_is_the_target_takes_no_part() -> None:
     log_q = torch.zeros(6)
     loss = sampled_cross_entropy(hidden, vectors[compared], bias[compared], target, negative, log_q=log_q)
     assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_sampled_cross_entropy_and_its_gradients_are_those_of_the_plain_form() -> None:
+    """With negatives drawn several times, some of which are a target, and one target that stands twice."""
+    torch.manual_seed(6)
+    target, negative = torch.tensor([3, 1, 3, 7]), torch.tensor([2, 3, 3, 5, 7, 1, 0, 2])
+    log_q = torch.randn(8)
+    inputs = (torch.randn(4, 5), torch.randn(12, 5), torch.randn(12))
+
+    def found(loss: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        given = [tensor.double().requires_grad_() for tensor in inputs]
+        value = loss(*given, target, negative, log_q=log_q.double())
+        return value, *torch.autograd.grad(3 * value, given)
+
+    for fast, plain in zip(found(sampled_cross_entropy), found(sampled_cross_entropy_plain), strict=True):
+        torch.testing.assert_close(fast, plain, atol=1e-12, rtol=0)
 
 
 def test_bpr_max_weighs_pairs_by_the_softmax_of_the_negatives() -> None:
