@@ -404,8 +404,7 @@ class _Learner(Generic[Built]):
                 hidden, network.item_vectors(), network.bias, target, smoothing=smoothing
             )
         negative = self.sampler.draw(config.negatives)
-        compared = torch.cat((target, negative))
-        vectors, bias = network.item_vectors(compared), network.bias[compared]
+        vectors, bias = network.compared(torch.cat((target, negative)))
         if config.loss == "bpr_max":
             weight = config.bpr_regularization
             return bpr_max(hidden, vectors, bias, target, negative, regularization=weight)
