@@ -122,8 +122,8 @@ def _bar(part: Scores, exclude: Sequence[NDArray[np.integer]]) -> None:
 def _best(scores: Tensor, n: int) -> tuple[Rows, Scores]:
     """The best n columns of (B, C * CHUNK) in order, -1 where the score is -inf; both (B, n).
 
-    The n-th highest maximum of a chunk is a score that n columns reach, so only those that reach it
-    are put in order: a few more than n where scores differ, all of them where they are equal.
+    The n-th highest maximum of a chunk is a score that n columns reach, so only those above it are put
+    in order, and of those equal to it the first ones that the list can still hold.
     """
     count, width = scores.shape
     if count <= FEW_LINES and width > n:
@@ -138,10 +138,16 @@ def _best(scores: Tensor, n: int) -> tuple[Rows, Scores]:
     if maxima.shape[1] > n:
         np.maximum(maxima.topk(n).values[:, -1].numpy(), _LOWEST, out=reached)
     chunk_line, chunk = np.nonzero(maxima.numpy() >= reached[:, None])  # (P,)
+    if len(chunk) > count * n:  # only where maxima are equal, as those of a user with few neighbours are
+        kept = _within_reach(chunk_line, maxima.numpy()[chunk_line, chunk], reached, n)
+        chunk_line, chunk = chunk_line[kept], chunk[kept]
     values = chunked.numpy()[chunk_line, chunk]  # (P, CHUNK)
     # Flat, since finding the few that are True in two dimensions takes several times as long.
     at, within = np.divmod(np.flatnonzero(values >= reached[chunk_line, None]), CHUNK)  # (M,)
     line, column, value = chunk_line[at], chunk[at] * CHUNK + within, values[at, within]
+    if len(line) > 2 * count * n:
+        kept = _within_reach(line, value, reached, n)
+        line, column, value = line[kept], column[kept], value[kept]
     order = np.lexsort((-value, line))  # stable, so equal scores stay in the order of their columns
     lengths = np.bincount(line, minlength=count)
     place = np.arange(len(line)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -152,6 +158,21 @@ def _best(scores: Tensor, n: int) -> tuple[Rows, Scores]:
     rows[line[order], place] = column[order]
     best[line[order], place] = value[order]
     return rows, best
+
+
+def _within_reach(line: NDArray[np.intp], value: Scores, reached: Scores, n: int) -> NDArray[np.bool_]:
+    """(M,) which entries are above what their line has ``reached`` (B,), or the first equal to it within n.
+
+    ``line`` (M,) ascends, and the entries of a line stand in the order of their columns; none is below
+    what its line has ``reached``.
+    """
+    above = value > reached[line]
+    lengths = np.bincount(line, minlength=len(reached))
+    room = n - np.bincount(line[above], minlength=len(reached))
+    equals = np.cumsum(~above)  # the entries equal to what is reached, up to each
+    before = np.concatenate(([0], equals))[np.cumsum(lengths) - lengths]
+    within: NDArray[np.bool_] = above | (equals <= (before + room)[line])
+    return within
 
 
 def _best_of_few(scores: Tensor, n: int) -> tuple[Rows, Scores] | None:

@@ -31,6 +31,17 @@ def test_ties_across_chunks_put_the_lower_row_first() -> None:
     assert rows.tolist() == [[1, 2, 3, 4, 5]] * 3
 
 
+def test_few_above_a_tie_over_chunks_leave_room_for_its_first_rows() -> None:
+    """Rows above the tie lead, wherever they stand; the lowest rows of the tie fill the list."""
+    scores = np.zeros((6, 40 * CHUNK), np.float32)
+    scores[:, [3, 20 * CHUNK, 30 * CHUNK + 5]] = [1, 3, 2]
+    scores[:, 1] = -1
+    scores[5, 2 : 35 * CHUNK] = -1
+    rows, _ = top_n(scores, 6)
+    assert rows[:5].tolist() == [[20 * CHUNK, 30 * CHUNK + 5, 3, 2, 4, 5]] * 5
+    assert rows[5].tolist() == [35 * CHUNK + place for place in range(6)]
+
+
 def test_list_ends_in_padding_where_fewer_are_left() -> None:
     """Places without a row hold row -1 and score -inf, also when n exceeds the catalogue."""
     rows, scores = top_n(_scores([0, 1, -np.inf, 2]), 5)
