@@ -1,11 +1,11 @@
 """Several systems learnt from the same events and measured on the same next ones: `freshet evaluate`."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -125,52 +125,88 @@ def conditions(splits: Sequence[Split], plan: Plan, cut: Cut) -> Iterator[str]:
     yield f"seeds: {', '.join(map(str, plan.seeds))}; intervals: {plan.resamples:,} draws of users, 95 %"
 
 
-def n_runs(splits: Sequence[Split], plan: Plan) -> int:
-    """How many times a system is learnt and measured."""
-    return len(splits) * sum(len(plan.seeds_of(system)) for system in plan.systems)
+class Task(NamedTuple):
+    """What one run is of; ``seed`` is None where nothing of the system is drawn."""
+
+    window: int  # 1 ..
+    system: str
+    seed: int | None
+
+
+def tasks(splits: Sequence[Split], plan: Plan) -> list[Task]:
+    """Every run that the plan asks for, in the order of the tables."""
+    return [
+        Task(window, system, seed)
+        for window in range(1, len(splits) + 1)
+        for system in plan.systems
+        for seed in plan.seeds_of(system)
+    ]
+
+
+def in_order(runs: Iterable[Run], splits: Sequence[Split], plan: Plan) -> list[Run]:
+    """The runs in the order of `tasks`, in whatever order they were made."""
+    places = {task: place for place, task in enumerate(tasks(splits, plan))}
+    return sorted(runs, key=lambda run: places[Task(run.window, run.system, run.seed)])
 
 
 def compare(splits: Sequence[Split], plan: Plan, watch: Watcher) -> Iterator[Run]:
     """Learn each system in each window with each seed, let it make the lists, and measure them."""
-    for window, split in enumerate(splits, 1):
+    bench = Bench(splits, plan)
+    for task in tasks(splits, plan):
+        yield bench.run(task, watch)
+
+
+class Bench:
+    """Makes the runs of a plan, one at a time and in any order; equal tasks give equal figures."""
+
+    def __init__(self, splits: Sequence[Split], plan: Plan) -> None:
+        self._splits, self._plan = splits, plan
+        self._learnt_from: dict[int, tuple[Learning, float]] = {}
+
+    def run(self, task: Task, watch: Watcher) -> Run:
+        """Learn one system with one seed, and measure it."""
+        split, plan = self._splits[task.window - 1], self._plan
+        learning, popular_s = self._learning(task.window)
+        seed = plan.seeds[0] if task.seed is None else task.seed
+        learning = replace(learning, settings=plan.settings.get(task.system, {}), seed=seed)
+        title = task.system if len(plan.seeds_of(task.system)) == 1 else f"{task.system}, seed {seed}"
         begun_s = time.perf_counter()
-        popular = popularity(split.train, split.vocabulary.n_items)
-        popular_s = time.perf_counter() - begun_s
-        learning = Learning(
-            split.train,
-            split.vocabulary,
-            plan.segment,
-            popular,
-            neighbours=plan.neighbours,
-            window_ms=plan.window_ms,
-            epochs=plan.epochs,
-            units=plan.units,
-        )
-        for name in plan.systems:
-            for seed in plan.seeds_of(name):
-                own = plan.settings.get(name, {})
-                given = replace(learning, settings=own, seed=plan.seeds[0] if seed is None else seed)
-                run = _run(name, given, split, plan, watch)
-                fit_s = popular_s if name == "popularity" else run.fit_s
-                yield replace(run, window=window, seed=seed, fit_s=fit_s)
+        system = _fit(task.system, title, learning, watch)
+        fitted_s = time.perf_counter()
+        with watch(f"{title}: lists", split.n_targets) as shown:
+            found = measured(
+                system, split, plan.cutoffs, popularity=learning.popularity, progress=shown.advance
+            )
+        lists_s = time.perf_counter() - fitted_s
+        ratios = {
+            (one.quality.level, one.quality.cutoff, figure): ratio
+            for one in found
+            for figure, ratio in one.ratios.items()
+        }
+        estimates = resampled(ratios, resamples=plan.resamples)
+        fit_s = popular_s if task.system == "popularity" else fitted_s - begun_s
+        qualities = [one.quality for one in found]
+        return Run(task.system, task.window, task.seed, qualities, estimates, fit_s, lists_s)
 
-
-def _run(name: str, learning: Learning, split: Split, plan: Plan, watch: Watcher) -> Run:
-    """Learn one system with one seed, and measure it."""
-    title = name if len(plan.seeds_of(name)) == 1 else f"{name}, seed {learning.seed}"
-    begun_s = time.perf_counter()
-    system = _fit(name, title, learning, watch)
-    fitted_s = time.perf_counter()
-    with watch(f"{title}: lists", split.n_targets) as shown:
-        found = measured(system, split, plan.cutoffs, popularity=learning.popularity, progress=shown.advance)
-    lists_s = time.perf_counter() - fitted_s
-    ratios = {
-        (one.quality.level, one.quality.cutoff, figure): ratio
-        for one in found
-        for figure, ratio in one.ratios.items()
-    }
-    estimates = resampled(ratios, resamples=plan.resamples)
-    return Run(name, 1, learning.seed, [one.quality for one in found], estimates, fitted_s - begun_s, lists_s)
+    def _learning(self, window: int) -> tuple[Learning, float]:
+        """What every system of a window learns from, and how long counting what is popular took."""
+        if window not in self._learnt_from:
+            split, plan = self._splits[window - 1], self._plan
+            begun_s = time.perf_counter()
+            popular = popularity(split.train, split.vocabulary.n_items)
+            popular_s = time.perf_counter() - begun_s
+            learning = Learning(
+                split.train,
+                split.vocabulary,
+                plan.segment,
+                popular,
+                neighbours=plan.neighbours,
+                window_ms=plan.window_ms,
+                epochs=plan.epochs,
+                units=plan.units,
+            )
+            self._learnt_from[window] = learning, popular_s
+        return self._learnt_from[window]
 
 
 def measured(

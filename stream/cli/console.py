@@ -11,13 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from stream.errors import FreshetError
 
 if TYPE_CHECKING:
+    from rich import progress as rich_progress
     from rich.console import Console
 
 PLAIN_PROGRESS_S: Final = 5.0
@@ -32,6 +33,15 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Show a few words beside the progress, such as a rate or a loss."""
+
+
+class Opener(Protocol):
+    """Opens a progress, as `progress` does."""
+
+    def __call__(
+        self, title: str, *, total: int | None = None, unit: str = ""
+    ) -> AbstractContextManager[Progress]:
+        """Show how far something is while the context lasts."""
 
 
 def line(text: str) -> None:
@@ -150,19 +160,48 @@ class _PlainProgress:
 @contextmanager
 def _bar(title: str, *, total: int | None, unit: str) -> Iterator[Progress]:
     """Show progress as Rich draws it."""
+    with _bars() as drawn:
+        yield _RichProgress(drawn, _added(drawn, title, total, unit))
+
+
+@contextmanager
+def progresses() -> Iterator[Opener]:
+    """Give what opens one `progress` beside others: a bar below theirs until it is done, lines in a pipe."""
+    if not sys.stderr.isatty():
+        yield progress
+        return
+    with _bars() as drawn:
+
+        @contextmanager
+        def opened(title: str, *, total: int | None = None, unit: str = "") -> Iterator[Progress]:
+            task = _added(drawn, title, total, unit)
+            yield _RichProgress(drawn, task)
+            drawn.remove_task(task)
+
+        yield opened
+
+
+def _bars() -> "rich_progress.Progress":
+    """Make Rich's display of bars."""
     from rich import progress as rich_progress
 
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
-        rich_progress.TextColumn(unit),
+        rich_progress.TextColumn("{task.fields[unit]}"),
         rich_progress.TimeElapsedColumn(),
         rich_progress.TimeRemainingColumn(),
         rich_progress.TextColumn("{task.fields[words]}"),
     )
-    with rich_progress.Progress(*columns, console=rich_console(stderr=True)) as drawn:
-        yield _RichProgress(drawn, drawn.add_task(_escaped(title), total=total, words=""))
+    return rich_progress.Progress(*columns, console=rich_console(stderr=True))
+
+
+def _added(
+    drawn: "rich_progress.Progress", title: str, total: int | None, unit: str
+) -> "rich_progress.TaskID":
+    """Put one more bar into the display."""
+    return drawn.add_task(_escaped(title), total=total, unit=unit, words="")
 
 
 class _RichProgress:

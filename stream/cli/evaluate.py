@@ -3,9 +3,7 @@
 import os
 import shlex
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,7 +129,15 @@ WindowS = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs of a network's training.")]
 Units = Annotated[int | None, typer.Option("--units", min=1, help="Units of a network.")]
-
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Processes that learn and measure side by side, each on one core [as many as there are cores].",
+    ),
+]
 
 SettingsFile = Annotated[
     Path | None,
@@ -165,6 +171,7 @@ def evaluate(
     window_s: WindowS = None,
     epochs: Epochs = None,
     units: Units = None,
+    jobs: Jobs = None,
     settings_file: SettingsFile = None,
     columns: Columns = None,
     time_unit: TimeUnitOption = None,
@@ -174,6 +181,9 @@ def evaluate(
     chart: Chart = None,
 ) -> None:
     """Compare systems on FILE, cut by time, or on a split as given with --train and --test."""
+    # Read by numpy and torch when they are imported, and so by the processes of --jobs: on one thread
+    # the figures do not depend on how many cores there are.
+    os.environ["OMP_NUM_THREADS"] = "1"
     names = system_names(systems)
     files = _files(file, train, test)
     if windows is not None and file is None:
@@ -191,6 +201,7 @@ def evaluate(
 
     from models.splits import Candidates
     from stream import comparison, results
+    from stream.cli.runs import cores, made
     from stream.datasets import load_events, read_items
 
     cut = comparison.Cut(
@@ -218,7 +229,7 @@ def evaluate(
     conditions = list(comparison.conditions(splits, plan, cut))
     for text in conditions:
         console.line(text)
-    runs = list(_told(comparison.compare(splits, plan, _watch), comparison.n_runs(splits, plan)))
+    runs = made(splits, plan, jobs or cores())
     _show(runs, plan, conditions, markdown=markdown, chart=chart)
     console.write_report(report, results.report(files, splits, plan, cut, runs) | {"absent": absent})
 
@@ -248,29 +259,10 @@ def _show(
         pages.write(markdown, pages.page(command_line(), conditions, laid_out, beside))
 
 
-def _told(runs: "Iterable[Run]", count: int) -> "Iterator[Run]":
-    """Tell after each run how many are done, and about how long the others will take."""
-    begun_s = time.monotonic()
-    for done, run in enumerate(runs, 1):
-        took_s = time.monotonic() - begun_s
-        left = f", about {took_s / done * (count - done):,.0f} s left at this pace" if done < count else ""
-        console.note(
-            f"{done} of {count} done: {run.system} learnt in {run.fit_s:.1f} s, "
-            f"its lists made in {run.lists_s:.1f} s, {_headline(run)}; {took_s:,.0f} s so far{left}"
-        )
-        yield run
-
-
 def command_line() -> str:
     """Return the command as it was given, files by their names alone: where they lay says nothing."""
     words = [Path(word).name if Path(word).parent.is_dir() else word for word in sys.argv[1:]]
     return shlex.join(["freshet", *words])
-
-
-def _headline(run: "Run") -> str:
-    """Write the figures of next items at the longest lists."""
-    longest = max((one for one in run.qualities if one.level == "item"), key=lambda one: one.cutoff)
-    return f"HR@{longest.cutoff} {longest.prediction_accuracy:.4f} MRR@{longest.cutoff} {longest.mrr:.4f}"
 
 
 def seed_numbers(text: str) -> tuple[int, ...]:
@@ -319,8 +311,3 @@ def _files(file: Path | None, train: Path | None, test: Path | None) -> list[Pat
     if file is None and train is not None and test is not None:
         return [train, test]
     raise UsageError("give either FILE, which is cut by time, or both --train FILE and --test FILE")
-
-
-def _watch(title: str, total: int | None) -> AbstractContextManager[console.Progress]:
-    """Show how far a part of the work is."""
-    return console.progress(title, total=total, unit="epochs" if total is None else "lists")

@@ -44,6 +44,12 @@ def test(tmp_path: Path) -> Path:
     return _write(tmp_path / "test.csv", "b", shoppers=10, begin_s=START_S + 86_400)
 
 
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start processes only where a test asks for them."""
+    monkeypatch.setattr("stream.cli.runs.cores", lambda: 1)
+
+
 def test_split_as_given_is_measured_and_reported(
     train: Path, test: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

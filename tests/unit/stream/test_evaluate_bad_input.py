@@ -15,6 +15,12 @@ RESULT = ""
 COLUMNS = "user_id=u,item_id=i,category_id=c,timestamp=t"
 
 
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start no processes."""
+    monkeypatch.setattr("stream.cli.runs.cores", lambda: 1)
+
+
 def _rows(users: int = 12, items: int = 9, length: int = 10) -> list[Row]:
     """Users who walk along the items, a minute apart."""
     draw = random.Random(7)
