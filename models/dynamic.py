@@ -16,7 +16,7 @@ a user's bias would change no order; the CNN reads the newest events, there bein
 and the MLP what was last done and when; the loss is the softmax of what came next, in place of a
 rating's squared error.
 
-Axes: M examples, R events of each, H factors, N items, D bins of time.
+Axes: M examples, R events of each at most, V events of all together, H factors, N items, D bins of time.
 """
 
 import math
@@ -119,25 +119,27 @@ class DynamicNetwork(nn.Module):
 
     def forward(self, seen: Seen) -> Tensor:
         """(M, H + D) the user's side: factors, then a 1 at the bin of the newest event."""
-        vectors = functional.embedding(seen.item, self.item) + functional.embedding(
-            seen.category, self.category
+        line, place = seen.there.nonzero(as_tuple=True)  # (V,) the events that there are
+        vectors = functional.embedding(seen.item[line, place], self.item) + functional.embedding(
+            seen.category[line, place], self.category
         )
         # Whole events are left out while it learns: one number an event is drawn, not one a factor.
         shown = functional.dropout(seen.there.to(vectors.dtype), self.config.event_dropout, self.training)
-        vectors = vectors * shown[:, :, None]  # (M, R, H)
-        read = torch.cat((self._convolved(vectors), self._moment(seen)), 1)
-        factors = self.factors(vectors, seen) + self.join(read)
+        vectors = vectors * shown[line, place, None]  # (V, H)
+        read = torch.cat((self._convolved(vectors, line, place, len(shown)), self._moment(seen)), 1)
+        factors = self.factors(vectors, line, place, seen) + self.join(read)
         factors = functional.dropout(factors, self.config.dropout, self.training)
         now = functional.one_hot(self.clock.bin(seen.time_ms[:, 0]), self.clock.bins)
         return torch.cat((factors, now.to(factors.dtype)), 1)
 
-    def factors(self, vectors: Tensor, seen: Seen) -> Tensor:
-        """(M, H) p_u(t) of the formula."""
-        passed = (seen.time_ms[:, :1] - seen.time_ms) * seen.there  # (M, R) ms
-        slower = torch.log1p(passed / MINUTE_MS)[:, :, None]
-        faded = torch.exp(-functional.softplus(self.fading) * slower)  # (M, R, H)
+    def factors(self, vectors: Tensor, line: Tensor, place: Tensor, seen: Seen) -> Tensor:
+        """(M, H) p_u(t) of the formula; ``vectors`` (V, H) are those of the events at (line, place)."""
+        passed = seen.time_ms[line, 0] - seen.time_ms[line, place]  # (V,) ms
+        slower = torch.log1p(passed / MINUTE_MS)[:, None]
+        faded = torch.exp(-functional.softplus(self.fading) * slower)  # (V, H)
         number = seen.there.sum(1, keepdim=True).clamp(min=1)
-        return (vectors * faded).sum(1) / number.sqrt()
+        total = vectors.new_zeros(len(number), vectors.shape[1]).index_add(0, line, vectors * faded)
+        return total / number.sqrt()
 
     def items(self, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, H + D) the items' side, factors and the biases of the bins, and (n,) the lasting biases."""
@@ -156,9 +158,13 @@ class DynamicNetwork(nn.Module):
         scores[:, UNKNOWN_ROW] = -math.inf
         return scores
 
-    def _convolved(self, vectors: Tensor) -> Tensor:
-        """(M, H) what the CNN reads of the newest events."""
-        newest = vectors[:, : self.config.near].transpose(1, 2)  # (M, H, near)
+    def _convolved(self, vectors: Tensor, line: Tensor, place: Tensor, count: int) -> Tensor:
+        """(M, H) what the CNN reads of the newest events, zeros where there is none."""
+        near = self.config.near
+        new = place < near
+        newest = vectors.new_zeros(count * near, vectors.shape[1])
+        newest = newest.index_copy(0, line[new] * near + place[new], vectors[new])
+        newest = newest.view(count, near, vectors.shape[1]).transpose(1, 2)  # (M, H, near)
         found = [torch.relu(convolve(newest)).flatten(1) for convolve in self.filters]
         return self.events(torch.cat(found, 1))  # type: ignore[no-any-return]  # nn.Module's call is untyped
 

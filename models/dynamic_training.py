@@ -79,7 +79,7 @@ def train_dynamic(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = DynamicNetwork(network, category, n_categories=vocabulary.n_categories, clock=clock)
-        optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, betas=BETAS)
+        optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, betas=BETAS, fused=True)
         size = max(SMALLEST_BATCH, min(training.batch, len(targets) // FEWEST_STEPS))
         n_steps = training.epochs * -(-len(targets) // size)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=n_steps)
