@@ -38,6 +38,7 @@ Positions = NDArray[np.int64]
 HALF_LIVES_MS = (6 * HOUR_MS, 2 * DAY_MS, 14 * DAY_MS)
 _PER_EVENT = 10  # an event that has lost nine tenths of its weight still counts as one
 _N_TALLIES = 2 + len(HALF_LIVES_MS)
+_FEWEST_USERS = 16  # share the targets: one user's habits are not all, and a single user's steps are slow
 _CELLS_AT_ONCE = 1 << 23  # users side by side times items: 32 MiB for each feature
 
 
@@ -47,8 +48,9 @@ class BlendConfig:
 
     ``neighbours`` is the K of equation 2, ``window_ms`` the m of equation 4 (None: no limit). An item
     is followed by the ``steps`` events after it; ``successors`` of it are kept.
-    ``targets`` of the newest part teach the weights, at most, of users chosen with ``seed``; for each
-    of them the best ``candidates`` of every part come into question, and everything the user had.
+    ``targets`` of the newest part teach the weights, at most, of users chosen with ``seed``, a sixteenth
+    of so many of one user, the newest; for each of them the best ``candidates`` of every part come into
+    question, and everything the user had.
     ``penalty`` is the weight of the squared weights, of features divided by their deviation.
     """
 
@@ -203,6 +205,7 @@ def _examples(
     past = np.concatenate(([0], np.cumsum(log.time_ms < since_ms)))
     begin = first + past[end] - past[first]
     begin = np.maximum(begin, first + 1)  # there is no state before the first event
+    begin = np.maximum(begin, end - -(-config.targets // _FEWEST_USERS))
     users = np.flatnonzero(end > begin)
     users = np.random.default_rng(config.seed).permutation(users)
     users = users[: 1 + np.searchsorted(np.cumsum((end - begin)[users]), config.targets)]

@@ -132,6 +132,34 @@ def test_repeats_and_novelty_are_learnt(again: bool) -> None:
     assert all(np.array_equal(array, made[1].arrays[name]) for name, array in made[0].arrays.items())
 
 
+def test_one_user_teaches_a_sixteenth_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a user alone with hundreds of new events the newest 160 / 16 are looked at."""
+    items = [str(item) for item in np.random.default_rng(3).integers(0, 6, 1000)]
+    frame = pl.DataFrame(
+        {
+            "user_id": ["long"] * 1000,
+            "item_id": items,
+            "category_id": pl.Series([None] * 1000, dtype=pl.String),
+            "behavior": pl.Series([0] * 1000, dtype=pl.Int8),
+            "timestamp": np.arange(1000) * 60_000,
+        }
+    )
+    vocabulary = Vocabulary.from_frame(frame)
+    log = EventLog.from_frame(frame, vocabulary)
+    training = TrainingConfig(epochs=1, validation_share=0.5)
+    trained = train(log, vocabulary, rule=SegmentRule(), network=NetworkConfig(units=4), training=training)
+    looked_at = []
+
+    def noted(examples: Examples, penalty: float) -> np.ndarray:
+        looked_at.append(len(examples.begins))
+        return most_likely(examples, penalty)
+
+    monkeypatch.setattr("models.blend_fitting.most_likely", noted)
+    config = BlendConfig(targets=160)
+    assert fit_blend(trained, log, vocabulary, rule=SegmentRule(), config=config) is not None
+    assert looked_at == [10]
+
+
 def test_without_a_rehearsal_there_is_no_blend() -> None:
     """Weights are learnt from what nothing had seen, or not at all."""
     frame = walks(again=True)
