@@ -12,6 +12,7 @@ from models.learning import Learning, Progress
 from models.recomputed import CONVOLUTION_SPACE, TRANSFORMER_SPACE, fit_convolution, fit_transformer
 from models.recurrent import RECURRENT_SPACE, fit_blended, fit_gru, fit_lstm, fit_memoryless, fit_rnn
 from models.sequential import TRANSITIONS_SPACE, fit_transitions
+from models.session_knn import SESSION_KNN_SPACE, fit_session_knn
 from models.space import Space
 from models.systems import RECENT_POPULARITY_SPACE, System, fit_popularity, fit_recent_popularity
 from models.user_cf import USER_CF_SPACE, fit_user_cf_adjusted, fit_user_cf_cosine, fit_user_cf_pearson
@@ -40,6 +41,7 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
         "user-cf-cosine": Entry(fit_user_cf_cosine, space=USER_CF_SPACE),
         "user-cf-pearson": Entry(fit_user_cf_pearson, space=USER_CF_SPACE),
         "user-cf-adjusted-cosine": Entry(fit_user_cf_adjusted, space=USER_CF_SPACE),
+        "session-knn": Entry(fit_session_knn, space=SESSION_KNN_SPACE),
         "transitions": Entry(fit_transitions, space=TRANSITIONS_SPACE),
         "temporal": Entry(fit_temporal, space=TEMPORAL_SPACE),
         "dynamic": Entry(fit_dynamic, drawn=True, space=DYNAMIC_SPACE),

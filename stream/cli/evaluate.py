@@ -33,6 +33,7 @@ SYSTEMS = (
     "user-cf-cosine",
     "user-cf-pearson",
     "user-cf-adjusted-cosine",
+    "session-knn",
     "transitions",
     "temporal",
     "dynamic",
