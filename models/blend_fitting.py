@@ -1,10 +1,13 @@
 """How the blend comes to its weights: by what people did next while nothing of it had been seen.
 
-The weights are those under which the next items are most likely (a conditional logit, McFadden
-1974) among the items that come into question, over the newest part of the training events. The
-network, the neighbours and the popularity used for it know only what came before, so the items that
-came up since stand for those that will come up later: what is new has a weight as well. What is
-served has the same weights, and learnt the rest from everything.
+The weights are those under which the next items are most likely among the items that come into
+question, over the newest part of the training events, and alike the next categories, as a choice of
+any item of them: where most of what people take next is an item that nobody had yet, the items alone
+say nothing of it. The network, the neighbours and the popularity used for it know only what came
+before, so the items that came up since stand for those that will come up later: what is new has a
+weight as well. It is learnt last, with the others fixed, because which of the old items comes next
+must not depend on how many new ones there happened to be. What is served has the same weights, and
+learnt the rest from everything.
 
 Axes: N items, E examples (a target and an item that came into question for it), F features.
 """
@@ -15,15 +18,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from models.blend import RANGES, VOICES, Blend, Tables, belongings, nearness, tables_of
 from models.events import EventLog
 from models.features import DAY_MS, HOUR_MS
+from models.likelihood import Examples, most_likely, weight_of_some
 from models.memory import Memories
 from models.neighbours import NEIGHBOURS, ItemNeighbours
 from models.networks import Network
-from models.ranking import UNKNOWN_ROW, Scores, top_n
+from models.ranking import UNKNOWN_ROW, Rows, Scores, top_n
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.training import Trained
@@ -39,6 +42,7 @@ HALF_LIVES_MS = (6 * HOUR_MS, 2 * DAY_MS, 14 * DAY_MS)
 _PER_EVENT = 10  # an event that has lost nine tenths of its weight still counts as one
 _N_TALLIES = 2 + len(HALF_LIVES_MS)
 _FEWEST_USERS = 16  # share the targets: one user's habits are not all, and a single user's steps are slow
+_NEW = 1  # the feature that says of an item that nobody had it: the first tally, after the network
 _CELLS_AT_ONCE = 1 << 23  # users side by side times items: 32 MiB for each feature
 
 
@@ -113,14 +117,6 @@ class Parts(NamedTuple):
         return cls(1.0, blend.tallies, blend.near, blend.had)
 
 
-class Examples(NamedTuple):
-    """The items that came into question, target after target."""
-
-    features: Floats  # (E, F)
-    right: NDArray[np.bool_]  # (E,) which of them was the target; one of each target's
-    begins: NDArray[np.intp]  # where each target's begin
-
-
 def fit_blend(
     trained: Trained[Network],
     log: EventLog,
@@ -151,36 +147,12 @@ def learn_parts(recommender: Recommender, log: EventLog, since_ms: int, config: 
     found = list(_examples(recommender, log, since_ms, evidence, config))
     if not found:
         return _parts(np.eye(1, _features())[0])
-    features = np.concatenate([example.features for example in found])
-    sizes = np.cumsum([0, *(len(example.right) for example in found)])
-    begins = np.concatenate([example.begins + size for example, size in zip(found, sizes[:-1], strict=True)])
-    right = np.concatenate([example.right for example in found])
-    return _parts(most_likely(Examples(features, right, begins), config.penalty))
-
-
-def most_likely(examples: Examples, penalty: float) -> NDArray[np.float64]:
-    """(F,) the weights under which the targets are most likely; that of the first feature is above 0."""
-    deviation = examples.features.std(0, dtype=np.float64) + 1e-6
-    features = (examples.features / deviation).astype(np.float32)
-    begins, right = examples.begins, examples.right
-    sizes = np.diff(begins, append=len(right))
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scores = (features @ weights.astype(np.float32)).astype(np.float64)  # (E,)
-        best = np.maximum.reduceat(scores, begins)
-        share = np.exp(scores - np.repeat(best, sizes))
-        total = np.add.reduceat(share, begins)
-        lost = (np.log(total) + best).sum() - scores[right].sum()
-        share /= np.repeat(total, sizes)
-        share[right] -= 1
-        slope = (share.astype(np.float32) @ features).astype(np.float64)
-        return lost + penalty * (weights @ weights) / 2, slope + penalty * weights
-
-    bounds = [(1e-3, None), *((None, None) for _ in deviation[1:])]
-    begin = np.eye(1, len(deviation))[0]
-    found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds).x
-    weights: NDArray[np.float64] = found / deviation
-    return weights
+    examples = Examples.joined(found)
+    new = examples.features[:, _NEW] > 0
+    old = examples.among(~new)
+    weights = most_likely(old, config.penalty) if len(old.begins) else np.eye(1, _features())[0]
+    weights[_NEW] = weight_of_some(examples.features @ weights, examples, new, config.penalty)
+    return _parts(weights)
 
 
 def _features() -> int:
@@ -224,9 +196,8 @@ def _examples(
             if len(some) and walk.memories is not None:
                 scores = recommender.scores(walk.states[some])
                 questioned = _Questioned(scores, evidence.tallies, tables, walk.memories[some], config)
-                example = questioned.examples(target[some])
-                if len(example.begins):
-                    yield example
+                category = log.category[begin[walking] + step]
+                yield questioned.examples(target[some], category[some], recommender.vocabulary.item_category)
             walk.advance(begin[walking] + step)
 
 
@@ -251,10 +222,10 @@ class _Questioned:
         self.asked[:, popular[popular > UNKNOWN_ROW]] = True
         self.asked &= scores > -np.inf
 
-    def examples(self, target: NDArray[np.integer]) -> Examples:
-        """Those of the users whose ``target`` (B,) is among the items in question."""
-        every = np.arange(len(target))
-        self.asked &= self.asked[every, target][:, None]
+    def examples(
+        self, target: NDArray[np.integer], category: NDArray[np.integer], item_category: Rows
+    ) -> Examples:
+        """Those of every user; ``target`` and ``category`` (B,) are what came next."""
         line, item = np.nonzero(self.asked)
         kinds = self.had[line, item]
         had = np.zeros((len(line), 2 * RANGES), np.float32)
@@ -262,4 +233,5 @@ class _Questioned:
         columns = [self.scores[line, item], *self.tallies[item].T]
         near = [part[line, item] for part in self.near]
         features = np.column_stack((*columns, *near, had)).astype(np.float32, copy=False)
-        return Examples(features, item == target[line], np.flatnonzero(np.diff(line, prepend=-1)))
+        kin = (item_category[item] == category[line]) & (category[line] != UNKNOWN_ROW)
+        return Examples(features, item == target[line], kin, np.flatnonzero(np.diff(line, prepend=-1)))

@@ -6,15 +6,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.blend import RANGES, Blend
-from models.blend_fitting import BlendConfig, Examples, fit_blend, most_likely
+from models import blend_fitting
+from models.blend import RANGES, VOICES, Blend
+from models.blend_fitting import HALF_LIVES_MS, BlendConfig, fit_blend, learn_parts
 from models.events import EventLog
+from models.likelihood import Examples
 from models.memory import Memories
 from models.neighbours import ItemNeighbours
 from models.networks import NetworkConfig
 from models.segment import SegmentRule
 from models.training import TrainingConfig, train
 from models.vocabulary import Vocabulary
+from tests.support.recommenders import small_recommender, small_vocabulary
 
 # Item 1 is near to 2 (.4) and 3 (.2), item 2 to 3 (.1).
 NEIGHBOURS = ItemNeighbours(
@@ -75,14 +78,6 @@ def test_arrays_of_another_shape_are_refused() -> None:
     """What is no blend of these neighbours says so."""
     with pytest.raises(ValueError, match="the blend's near has shape"):
         blend(near=np.zeros(2, np.float32))
-
-
-def test_the_most_likely_weights_give_the_shares_that_were_seen() -> None:
-    """Of two items, one marked, the marked one was taken 3 times in 4: its weight is log 3."""
-    features = np.tile(np.array([[0, 1], [0, 0]], np.float32), (400, 1))
-    right = np.tile(np.array([True, False, True, False, True, False, False, True]), 100)
-    weights = most_likely(Examples(features, right, np.arange(0, 800, 2)), penalty=0.0)
-    assert weights[1] == pytest.approx(math.log(3), abs=1e-2)
 
 
 def walks(*, again: bool) -> pl.DataFrame:
@@ -170,3 +165,29 @@ def test_without_a_rehearsal_there_is_no_blend() -> None:
     trained = train(log, vocabulary, rule=SegmentRule(), network=network, training=training)
     assert trained.rehearsal is None
     assert fit_blend(trained, log, vocabulary, rule=SegmentRule(), config=BlendConfig()) is None
+
+
+def test_what_is_new_gets_its_weight_after_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three items an old one and the new one are near; the new one takes half, the near old one 3/8.
+
+    Among the old ones nearness weighs log 3, whatever the new one took; the three then have e^w 3, 3
+    and 1, and the new one half of that if e^w is 4/3.
+    """
+    tallies = 2 + len(HALF_LIVES_MS)
+    features = np.zeros((8, 3, 1 + tallies + len(VOICES) + 2 * RANGES), np.float32)
+    features[:, 0, 1] = 1  # nobody had it
+    features[:, :2, 1 + tallies] = 1  # near
+    right = np.zeros((8, 3), np.bool_)
+    right[np.arange(8), [0, 0, 0, 0, 1, 1, 1, 2]] = True
+    count = 500
+    examples = Examples(
+        np.tile(features.reshape(24, -1), (count, 1)),
+        np.tile(right.ravel(), count),
+        np.zeros(24 * count, np.bool_),
+        np.arange(0, 24 * count, 3),
+    )
+    monkeypatch.setattr(blend_fitting, "_examples", lambda *_: iter([examples]))
+    log = EventLog.from_frame(walks(again=True), Vocabulary.from_frame(walks(again=True)))
+    parts = learn_parts(small_recommender(vocabulary=small_vocabulary(50)), log, 10**15, BlendConfig())
+    assert parts.near[0] == pytest.approx(math.log(3), abs=1e-2)
+    assert parts.tallies[0] == pytest.approx(math.log(4 / 3), abs=1e-2)

@@ -1,0 +1,93 @@
+"""Weights under which what people did next is most likely: a conditional logit (McFadden 1974).
+
+Axes: E examples (a target and an item that came into question for it), F features.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+_LEAST = 1e-300  # no share is taken as less, so that each has a logarithm
+_FARTHEST = 500.0  # no weight is farther from 0
+
+
+class Examples(NamedTuple):
+    """The items that came into question, target after target."""
+
+    features: Floats  # (E, F)
+    right: Flags  # (E,) which of them was the target; at most one of each target's
+    kin: Flags  # (E,) which of them are of the target's category
+    begins: NDArray[np.intp]  # where each target's begin
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """How many items came into question for each target."""
+        return np.diff(self.begins, append=len(self.right))
+
+    def among(self, chosen: Flags) -> "Examples":
+        """Without the items that are not ``chosen`` (E,), and without targets of which none is left."""
+        left = np.add.reduceat(chosen, self.begins, dtype=np.intp)
+        begins = np.cumsum(left) - left
+        return Examples(self.features[chosen], self.right[chosen], self.kin[chosen], begins[left > 0])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Examples"]) -> "Examples":
+        """All of them, one part after another."""
+        before = np.cumsum([0, *(len(part.right) for part in parts[:-1])])
+        begins = [part.begins + size for part, size in zip(parts, before, strict=True)]
+        columns = zip(*((part.features, part.right, part.kin) for part in parts), strict=True)
+        features, right, kin = (np.concatenate(column) for column in columns)
+        return cls(features, right, kin, np.concatenate(begins))
+
+
+def most_likely(examples: Examples, penalty: float) -> NDArray[np.float64]:
+    """(F,) the weights under which the targets and their categories are most likely, alike in weight.
+
+    That of the first feature is above 0. A target that is not among its items tells of its category
+    alone, and one without a category of itself.
+    """
+    deviation = examples.features.std(0, dtype=np.float64) + 1e-6
+    features = (examples.features / deviation).astype(np.float32)
+    begins, sizes = examples.begins, examples.sizes
+    wanted = [(one, np.logical_or.reduceat(one, begins)) for one in (examples.right, examples.kin)]
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = (features @ weights.astype(np.float32)).astype(np.float64)  # (E,)
+        share = np.exp(scores - np.repeat(np.maximum.reduceat(scores, begins), sizes))
+        total = np.add.reduceat(share, begins)
+        lost, slope = 0.0, np.zeros_like(share)
+        for one, some in wanted:
+            meant = share * one
+            inside = np.maximum(np.add.reduceat(meant, begins), _LEAST)
+            lost += float(np.log(total[some] / inside[some]).sum())
+            slope += share * np.repeat(some / total, sizes) - meant * np.repeat(some / inside, sizes)
+        towards = (slope.astype(np.float32) @ features).astype(np.float64)
+        return lost + penalty * float(weights @ weights) / 2, towards + penalty * weights
+
+    bounds = [(1e-3, None), *((None, None) for _ in deviation[1:])]
+    begin = np.eye(1, len(deviation))[0]
+    found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds).x
+    weights: NDArray[np.float64] = found / deviation
+    return weights
+
+
+def weight_of_some(scores: NDArray[np.float64], examples: Examples, chosen: Flags, penalty: float) -> float:
+    """What added to the ``scores`` (E,) of the ``chosen`` items makes the targets most likely."""
+    begins = examples.begins
+    share = np.exp(scores - np.repeat(np.maximum.reduceat(scores, begins), examples.sizes))
+    some = np.logical_or.reduceat(examples.right, begins)
+    inside = np.add.reduceat(share * chosen, begins)[some]
+    outside = np.add.reduceat(share * ~chosen, begins)[some]
+    taken = np.count_nonzero(examples.right & chosen)
+
+    def slope(weight: float) -> float:
+        odds = inside * np.exp(weight)
+        return float((odds / (odds + outside)).sum() - taken + penalty * weight)
+
+    return float(brentq(slope, -_FARTHEST, _FARTHEST))
