@@ -2,9 +2,10 @@
 
 The score of item j for a user is the network's, plus a weight times each of
 
-- log(1 + c_j / S), for three sums c_j over the user's last items: two of their similarities to j
+- log(1 + c_j / S), for sums c_j over the user's last items: two of their similarities to j
   (equation 1, neighbours within the window of equation 4), of which one falls off quickly from the
-  newest item on and one hardly does; and one of how often j came after them (`transitions`);
+  newest item on and one hardly does; one of how often j came after them (`transitions`); and how
+  often j came directly after the last one;
 - the logarithm of how often j was had, over all of the training and lately;
 - whether the user had j before: a weight for each range of places in the user's memory, apart for
   the items of the segment and for those from before it.
@@ -27,19 +28,20 @@ from models.neighbours import ItemNeighbours
 from models.ranking import UNKNOWN_ROW, Scores
 
 Matrix = sparse.csr_array[np.float32, tuple[int, int]]
-Tables = tuple[Matrix, Matrix]
+Tables = tuple[Matrix, Matrix, Matrix]
 Weights = NDArray[np.float32]
 
 
 class Voice(NamedTuple):
     """A sum: over which table, over how many of the last items, each weighing how much of the next one."""
 
-    table: int  # 0: similarities, 1: successors
+    table: int  # 0: similarities, 1: successors, 2: direct successors
     depth: int
     decay: float
 
 
-VOICES = (Voice(0, 10, 0.5), Voice(0, 20, 0.9), Voice(1, 10, 0.5))
+VOICES = (Voice(0, 10, 0.5), Voice(0, 20, 0.9), Voice(1, 10, 0.5), Voice(2, 1, 1.0))
+KINDS = ("neighbour", "successor", "direct")  # the tables, as an artifact names them
 SMALLEST = 1e-3  # S, the similarity from which on the logarithm tells one from another
 
 # Places 0, 1, 2-3, 4-7, ... of a memory, the last range from 128 on.
@@ -51,14 +53,16 @@ _RANGE_OF_PLACE = np.minimum(np.ceil(np.log2(np.arange(PLACES) + 1)).astype(np.i
 class Blend:
     """What is added to a network's scores.
 
+    ``successors`` are what came some steps after an item, ``direct`` what came next.
     ``prior`` (N,) is what popularity adds to each item and ``new`` (1,) what it adds to one that
-    nobody had; ``near`` (3,) the weights of the sums, ``had`` (2, RANGES) those of having had an item, in
+    nobody had; ``near`` (4,) the weights of the sums, ``had`` (2, RANGES) those of having had an item, in
     the segment and before it. ``tallies`` are the weights the prior was made with, so that newer
     events can make it anew; None where they were not kept.
     """
 
     neighbours: ItemNeighbours
     successors: ItemNeighbours
+    direct: ItemNeighbours
     prior: Weights
     new: Weights
     near: Weights
@@ -76,29 +80,44 @@ class Blend:
         ):
             if array.shape != shape:
                 raise ValueError(f"the blend's {name} has shape {array.shape} and should have {shape}")
-        object.__setattr__(self, "_tables", tables_of(self.neighbours, self.successors))
+        object.__setattr__(self, "_tables", tables_of(*self.counted))
+
+    @property
+    def counted(self) -> tuple[ItemNeighbours, ItemNeighbours, ItemNeighbours]:
+        """The tables in the order of ``KINDS``."""
+        return self.neighbours, self.successors, self.direct
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
-        """The blend whose ``arrays`` these are; raises KeyError or ValueError where they are none."""
-        neighbours, successors = (
+        """The blend whose ``arrays`` these are; raises KeyError or ValueError where they are none.
+
+        Artifacts from before the direct successors are read as saying nothing of them.
+        """
+        if "direct_begins" not in arrays:
+            arrays = arrays | {
+                "direct_begins": np.zeros_like(arrays["neighbour_begins"]),
+                "direct_rows": np.zeros(0, np.int32),
+                "direct_weights": np.zeros(0, np.float32),
+                "near": np.append(arrays["near"], np.float32(0)),
+            }
+        neighbours, successors, direct = (
             ItemNeighbours(
                 arrays[f"{kind}_begins"].astype(np.int64),
                 arrays[f"{kind}_rows"].astype(np.int32),
                 arrays[f"{kind}_weights"].astype(np.float32),
             )
-            for kind in ("neighbour", "successor")
+            for kind in KINDS
         )
         names = ("prior", "new", "near", "had")
         tables = {name: arrays[name].astype(np.float32) for name in names}
         if "tallies" in arrays:
             tables["tallies"] = arrays["tallies"].astype(np.float32)
-        return cls(neighbours, successors, **tables)
+        return cls(neighbours, successors, direct, **tables)
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What an artifact keeps of it."""
-        kinds = {"neighbour": self.neighbours, "successor": self.successors}
+        kinds = dict(zip(KINDS, self.counted, strict=True))
         kept = {} if self.tallies is None else {"tallies": self.tallies}
         return {
             **kept,
@@ -114,14 +133,14 @@ class Blend:
     def grown(self, n_items: int) -> Self:
         """The same for a catalogue with more items at its end, which nobody had."""
         more = n_items - self.neighbours.n_items
-        neighbours, successors = (
+        neighbours, successors, direct = (
             ItemNeighbours(
                 np.concatenate((table.begins, np.repeat(table.begins[-1:], more))), table.rows, table.weights
             )
-            for table in (self.neighbours, self.successors)
+            for table in self.counted
         )
         prior = np.concatenate((self.prior, np.repeat(self.new, more)))
-        return replace(self, neighbours=neighbours, successors=successors, prior=prior)
+        return replace(self, neighbours=neighbours, successors=successors, direct=direct, prior=prior)
 
     def add(self, scores: Scores, memories: Memories) -> None:
         """Add what the memories say to the ``scores`` (B, N) of the network and the prior."""
@@ -132,14 +151,14 @@ class Blend:
         scores[lines, items] += self.had.ravel()[kinds]
 
 
-def tables_of(neighbours: ItemNeighbours, successors: ItemNeighbours) -> Tables:
-    """The two tables as sparse matrices (N, N)."""
+def tables_of(neighbours: ItemNeighbours, successors: ItemNeighbours, direct: ItemNeighbours) -> Tables:
+    """The tables as sparse matrices (N, N)."""
     shape = (neighbours.n_items, neighbours.n_items)
-    similar, after = (
+    similar, after, following = (
         sparse.csr_array((table.weights, table.rows, table.begins), shape=shape)
-        for table in (neighbours, successors)
+        for table in (neighbours, successors, direct)
     )
-    return similar, after
+    return similar, after, following
 
 
 def nearness(tables: Tables, memories: Memories) -> list[Matrix]:

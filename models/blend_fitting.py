@@ -29,6 +29,7 @@ from models.networks import Network
 from models.ranking import UNKNOWN_ROW, Rows, Scores, top_n
 from models.recommender import Recommender
 from models.segment import SegmentRule
+from models.similarity import Matrix
 from models.training import Trained
 from models.transitions import successors
 from models.vocabulary import Vocabulary
@@ -73,6 +74,7 @@ class Evidence(NamedTuple):
 
     neighbours: ItemNeighbours
     successors: ItemNeighbours
+    direct: ItemNeighbours
     tallies: Floats  # (N, 2 + half-lives) whether each item was never had; logarithms of how often
 
     @classmethod
@@ -86,11 +88,19 @@ class Evidence(NamedTuple):
         ]
         counts = np.bincount(log.item, minlength=n_items)
         often = np.log1p(np.stack((counts, *(_PER_EVENT * tally for tally in lately)), 1))
-        after = successors(log[log.item != UNKNOWN_ROW], n_items, config.steps, config.successors)
-        follows = ItemNeighbours(
-            after.indptr.astype(np.int64), after.indices.astype(np.int32), after.data.astype(np.float32)
+        known = log[log.item != UNKNOWN_ROW]
+        follows, direct = (
+            _as_neighbours(successors(known, n_items, steps, config.successors))
+            for steps in (config.steps, 1)
         )
-        return cls(neighbours, follows, np.column_stack((counts == 0, often)).astype(np.float32))
+        return cls(neighbours, follows, direct, np.column_stack((counts == 0, often)).astype(np.float32))
+
+
+def _as_neighbours(table: Matrix) -> ItemNeighbours:
+    """A table (N, N) as a blend keeps it."""
+    return ItemNeighbours(
+        table.indptr.astype(np.int64), table.indices.astype(np.int32), table.data.astype(np.float32)
+    )
 
 
 class Parts(NamedTuple):
@@ -107,7 +117,7 @@ class Parts(NamedTuple):
         prior = (evidence.tallies @ tallies).astype(np.float32)
         new = tallies[:1].astype(np.float32)  # of the first tally alone: nobody had it
         tables = (array.astype(np.float32) for array in (near, had, tallies))
-        return Blend(evidence.neighbours, evidence.successors, prior, new, *tables)
+        return Blend(evidence.neighbours, evidence.successors, evidence.direct, prior, new, *tables)
 
     @classmethod
     def of(cls, blend: Blend) -> "Parts | None":
@@ -182,7 +192,7 @@ def _examples(
     users = np.random.default_rng(config.seed).permutation(users)
     users = users[: 1 + np.searchsorted(np.cumsum((end - begin)[users]), config.targets)]
     users = users[np.argsort(begin[users] - end[users], kind="stable")]
-    tables = tables_of(evidence.neighbours, evidence.successors)
+    tables = tables_of(evidence.neighbours, evidence.successors, evidence.direct)
     size = max(1, _CELLS_AT_ONCE // len(evidence.tallies))
     for start in range(0, len(users), size):
         together = users[start : start + size]

@@ -84,16 +84,16 @@ def _memories(history: Sequence[int], count: int) -> Memories:
 def _parts(recommender: Recommender, state: Floats, memory: Memories, rows: Rows) -> Floats:
     """(5, L) the parts of one user's scores."""
     network = recommender.scores(state)[0, rows]  # with the prior, which needs no memory
-    sums = np.zeros((2, len(rows)), np.float32)  # of similarities, of successors
+    sums = np.zeros((2, len(rows)), np.float32)  # of similarities, of successors, the direct ones among them
     blend = recommender.blend
     if blend is None:
         nothing = np.zeros_like(network)
         return np.stack((network, *sums, nothing, nothing))
     added = np.zeros((1, recommender.vocabulary.n_items), np.float32)
     blend.add(added, memory)
-    found = nearness(tables_of(blend.neighbours, blend.successors), memory)
+    found = nearness(tables_of(*blend.counted), memory)
     for weight, voice, near in zip(blend.near, VOICES, found, strict=True):
-        sums[voice.table] += weight * near.toarray()[0, rows]
+        sums[min(voice.table, 1)] += weight * near.toarray()[0, rows]
     prior = blend.prior[rows]
     return np.stack((network - prior, *sums, prior, added[0, rows] - sums.sum(0)))
 
@@ -103,5 +103,5 @@ def _said(blend: Blend | None, voices: Rows, rows: Rows) -> tuple[Floats, Floats
     if blend is None or not len(voices):
         nothing = np.zeros((len(voices), len(rows)), np.float32)
         return nothing, nothing
-    similar, after = tables_of(blend.neighbours, blend.successors)
+    similar, after, _ = tables_of(*blend.counted)
     return similar[voices].toarray()[:, rows], after[voices].toarray()[:, rows]

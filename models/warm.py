@@ -203,5 +203,8 @@ def _blend(before: Blend | None, parts: Parts | None, log: EventLog, vocabulary:
     if parts is not None:
         return parts.blend(evidence)
     return replace(
-        before.grown(vocabulary.n_items), neighbours=evidence.neighbours, successors=evidence.successors
+        before.grown(vocabulary.n_items),
+        neighbours=evidence.neighbours,
+        successors=evidence.successors,
+        direct=evidence.direct,
     )

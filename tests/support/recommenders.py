@@ -61,8 +61,9 @@ def small_blend(n_items: int, seed: int = 0) -> Blend:
     return Blend(
         neighbours,
         ItemNeighbours(neighbours.begins, neighbours.rows, weights[::-1].copy()),
+        ItemNeighbours(neighbours.begins, neighbours.rows, np.roll(weights, 1)),
         rng.normal(size=n_items).astype(np.float32),
         rng.normal(size=1).astype(np.float32),
-        rng.uniform(0.1, 1, 3).astype(np.float32),
+        rng.uniform(0.1, 1, 4).astype(np.float32),
         rng.normal(size=(2, RANGES)).astype(np.float32),
     )

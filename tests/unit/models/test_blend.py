@@ -25,6 +25,10 @@ NEIGHBOURS = ItemNeighbours(
 )
 # Item 3 comes after item 1 in .25 of the cases.
 SUCCESSORS = ItemNeighbours(np.array([0, 0, 1, 1, 1]), np.array([3], np.int32), np.array([0.25], np.float32))
+# Item 2 comes directly after item 1 in .6 of the cases, item 3 after item 2 in .5.
+DIRECT = ItemNeighbours(
+    np.array([0, 0, 1, 2, 2]), np.array([2, 3], np.int32), np.array([0.6, 0.5], np.float32)
+)
 NOTHING = np.zeros((2, RANGES), np.float32)
 
 
@@ -33,10 +37,10 @@ def blend(**parts: np.ndarray) -> Blend:
     plain = {
         "prior": np.zeros(4, np.float32),
         "new": np.zeros(1, np.float32),
-        "near": np.zeros(3, np.float32),
+        "near": np.zeros(4, np.float32),
         "had": NOTHING,
     }
-    return Blend(NEIGHBOURS, SUCCESSORS, **plain | parts)
+    return Blend(NEIGHBOURS, SUCCESSORS, DIRECT, **plain | parts)
 
 
 def added(made: Blend, history: list[int], segment: list[int]) -> list[float]:
@@ -48,23 +52,41 @@ def added(made: Blend, history: list[int], segment: list[int]) -> list[float]:
 
 def test_the_newest_item_counts_in_full_and_the_one_before_by_half() -> None:
     """A user had 1, then 2: item 3 is near 2 by .1 and near 1 by .2; item 2 near 1 by .4."""
-    near = np.array([1, 0, 0], np.float32)
+    near = np.array([1, 0, 0, 0], np.float32)
     of_two, of_three = math.log(1 + 0.5 * 0.4 / 1e-3), math.log(1 + (0.1 + 0.5 * 0.2) / 1e-3)
     assert added(blend(near=near), [1, 2], [1, 2]) == pytest.approx([0, 0, of_two, of_three], rel=1e-5)
 
 
 def test_the_second_sum_falls_off_slowly() -> None:
     """There an item weighs .9 of the one after it, and the weights of the sums are multiplied in."""
-    near = np.array([0, 2, 0], np.float32)
+    near = np.array([0, 2, 0, 0], np.float32)
     of_two, of_three = math.log(1 + 0.9 * 0.4 / 1e-3), math.log(1 + (0.1 + 0.9 * 0.2) / 1e-3)
     assert added(blend(near=near), [1, 2], [2]) == pytest.approx([0, 0, 2 * of_two, 2 * of_three], rel=1e-5)
 
 
 def test_the_third_sum_is_of_what_comes_after() -> None:
     """A user had 1, then 2: item 3 comes after 1, the last but one, by half of .25."""
-    near = np.array([0, 0, 1], np.float32)
+    near = np.array([0, 0, 1, 0], np.float32)
     by_hand = math.log(1 + 0.5 * 0.25 / 1e-3)
     assert added(blend(near=near), [1, 2], [2]) == pytest.approx([0, 0, 0, by_hand], rel=1e-5)
+
+
+def test_the_fourth_sum_is_of_what_comes_directly_after_the_last_item() -> None:
+    """A user had 1, then 2: item 3 comes next by .5; what comes next after 1 does not matter."""
+    near = np.array([0, 0, 0, 1], np.float32)
+    assert added(blend(near=near), [1, 2], [2]) == pytest.approx(
+        [0, 0, 0, math.log(1 + 0.5 / 1e-3)], rel=1e-5
+    )
+
+
+def test_arrays_from_before_the_direct_successors_say_nothing_of_them() -> None:
+    """They are read, and add what they did."""
+    near = np.array([1, 2, 3, 0], np.float32)
+    made = blend(near=near)
+    kept = {name: array for name, array in made.arrays.items() if not name.startswith("direct")}
+    old = Blend.from_arrays(kept | {"near": near[:3]})
+    assert old.direct.rows.size == 0
+    assert added(old, [1, 2], [2]) == added(made, [1, 2], [2])
 
 
 def test_having_had_an_item_counts_by_its_place_and_apart_before_the_segment() -> None:

@@ -102,7 +102,7 @@ def test_neighbours_and_successors_are_parts_of_their_own(recommender: Recommend
     blend = recommender.blend
     assert blend is not None
     both = explain(recommender, sequence(SEGMENT), HISTORY, ROWS).parts
-    for part, silenced in ((1, [0, 0, 1]), (2, [1, 1, 0])):
+    for part, silenced in ((1, [0, 0, 1, 1]), (2, [1, 1, 0, 0])):
         muted = replace(blend, near=blend.near * np.array(silenced, np.float32))
         parts = explain(replace(recommender, blend=muted), sequence(SEGMENT), HISTORY, ROWS).parts
         assert not parts[part].any()

@@ -39,8 +39,8 @@ def knowing(step: int, vocabulary: Vocabulary) -> Recommender:
     begins = np.concatenate(([0, 0], items + 1)).astype(np.int64)
     neighbours = ItemNeighbours(begins, ((items + step) % 11 + 1).astype(np.int32), np.ones(11, np.float32))
     nothing = np.zeros(12, np.float32)
-    near, had = np.array([50, 0, 0], np.float32), np.zeros((2, RANGES), np.float32)
-    blend = Blend(neighbours, neighbours, nothing, nothing[:1], near, had)
+    near, had = np.array([50, 0, 0, 0], np.float32), np.zeros((2, RANGES), np.float32)
+    blend = Blend(neighbours, neighbours, neighbours, nothing, nothing[:1], near, had)
     return replace(small_recommender(vocabulary=vocabulary), blend=blend)
 
 

@@ -100,6 +100,10 @@ def test_a_light_refresh_counts_anew_and_leaves_the_network(fitted: Fitted) -> N
     near = after.blend.neighbours
     row = after.vocabulary.item_row("i0")
     assert after.vocabulary.item_row("i5") in near.rows[near.begins[row] : near.begins[row + 1]]
+    following = after.blend.direct
+    assert (
+        after.vocabulary.item_row("i5") in following.rows[following.begins[row] : following.begins[row + 1]]
+    )
     assert not np.array_equal(after.blend.prior[:13], before.blend.prior)
     np.testing.assert_array_equal(after.blend.near, before.blend.near)
 
