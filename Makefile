@@ -3,6 +3,7 @@
 # make lint     ruff, mypy --strict, import-linter
 # make bench    the reference workload beside its peers, and memory per user (needs a real broker)
 # make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
+# make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
 # make bench-latency   from producing an event to reading its list, beside a bare echo
 # make stress   the long tests
 # make kafka    Apache Kafka's jars into .kafka, where KAFKA_HOME and ../shared/kafka are absent
@@ -18,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench bench-lists bench-latency stress kafka lock clean
+.PHONY: help demo test lint bench bench-lists bench-training bench-latency stress kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -50,6 +51,9 @@ bench: $(READY)
 
 bench-lists: $(READY)
 	$(BIN)/python -m tests.bench.bench_lists $(BENCH)
+
+bench-training: $(READY)
+	$(BIN)/python -m tests.bench.bench_training $(BENCH)
 
 bench-latency: $(READY)
 	$(BIN)/python -m tests.bench.bench_latency $(BENCH)
