@@ -110,7 +110,7 @@ class KafkaBroker:
         self._write_properties(free_port())
         self.java(
             "kafka.tools.StorageTool",
-            *("format", *self.format_options, "-t", cluster or cluster_id()),
+            *("format", *self.format_options, f"--cluster-id={cluster or cluster_id()}"),
             *("-c", str(self._properties)),
         )
 
