@@ -79,11 +79,16 @@ class ModelStore:
 
     def before(self, version: str) -> str:
         """The version that a roll-back from ``version`` goes to. Raises FreshetError where there is none."""
-        told = Origin.of(self.manifest(version)).before
-        there = self.versions()
+        origin = Origin.of(self.manifest(version))
+        told, there = origin.before, self.versions()
         if told in there:
             return told
-        older = there[: there.index(version)] if version in there else []
+        # A light refresh has the network of what it refreshed, which is nothing to go back to.
+        older = [
+            earlier
+            for earlier in (there[: there.index(version)] if version in there else [])
+            if Origin.of(self.manifest(earlier)).network != origin.network
+        ]
         if told or not older:
             gone = f"; {told}, which came before it, is there no more" if told else ""
             raise FreshetError(f"there is no model to go back to from {version} in {self.folder}{gone}")
