@@ -11,12 +11,12 @@ import numpy as np
 from scipy import sparse
 
 from models.events import EventLog
-from models.histories import NewestEvents
+from models.histories import NewestEvents, NewestFollower
 from models.learning import Learning, Progress
 from models.ranking import UNKNOWN_ROW, Scores
 from models.similarity import Matrix
 from models.space import Range, Space
-from models.systems import Flags, Follower, Positions
+from models.systems import Follower, Positions
 
 
 @dataclass(frozen=True)
@@ -40,35 +40,20 @@ class CategoryPopularitySystem:
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """Begin with the newest events of each history."""
-        return _Categories(self, log, NewestEvents.of(log, first, end, self.config.recent))
+        return NewestFollower(NewestEvents.of(log, first, end, self.config.recent), self._scores)
 
-
-@dataclass(frozen=True, eq=False)
-class _Categories:
-    """The newest events of each user."""
-
-    system: CategoryPopularitySystem
-    log: EventLog
-    newest: NewestEvents
-
-    def advance(self, positions: Positions) -> None:
-        """Put each new event in front."""
-        self.newest.advance(positions)
-
-    def scores(self, count: int) -> tuple[Scores, Flags]:
+    def _scores(self, newest: NewestEvents, count: int) -> Scores:
         """The weight of an item's category in the user's newest events, times the item's share of it."""
-        share, positions = self.system.share, self.newest.positions[:count]
-        category = np.where(positions >= 0, self.log.category[positions], UNKNOWN_ROW)  # (B, R)
-        lines, places = np.nonzero((category != UNKNOWN_ROW) & (category < share.shape[0]))
+        category = newest.categories(count)  # (B, R)
+        lines, places = np.nonzero((category != UNKNOWN_ROW) & (category < self.share.shape[0]))
         weight = sparse.csr_array(
-            (self.system.config.decay ** places.astype(np.float64), (lines, category[lines, places])),
-            shape=(count, share.shape[0]),
+            (self.config.decay ** places.astype(np.float64), (lines, category[lines, places])),
+            shape=(count, self.share.shape[0]),
         )
-        found: Matrix = weight @ share  # (B, N)
+        found: Matrix = weight @ self.share  # (B, N)
         scores = np.full(found.shape, -np.inf, np.float32)
         scores[np.repeat(np.arange(count), np.diff(found.indptr)), found.indices] = found.data
-        personal: Flags = np.any(scores > -np.inf, axis=1)
-        return scores[personal], personal
+        return scores
 
 
 def fit_category_popularity(learning: Learning, _: Progress) -> CategoryPopularitySystem:

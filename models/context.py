@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from models.events import EventLog
-from models.histories import NewestEvents
+from models.histories import NewestEvents, NewestFollower
 from models.learning import Learning, Progress
 from models.ranking import Scores
 from models.space import Range, Space
-from models.systems import Flags, Follower, Positions
+from models.systems import Follower, Positions
 from models.temporal import TemporalConfig, TemporalContext
 
 TEMPORAL_SPACE: Final[Space] = {
@@ -30,28 +28,11 @@ class TemporalSystem:
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """Begin with the newest events of each history."""
-        return _Faded(self, NewestEvents.of(log, first, end, self.context.config.history))
+        return NewestFollower(NewestEvents.of(log, first, end, self.context.config.history), self._scores)
 
-
-@dataclass(frozen=True, eq=False)
-class _Faded:
-    """The newest events of each user."""
-
-    system: TemporalSystem
-    newest: NewestEvents
-
-    def advance(self, positions: Positions) -> None:
-        """Put each new event in front."""
-        self.newest.advance(positions)
-
-    def scores(self, count: int) -> tuple[Scores, Flags]:
+    def _scores(self, newest: NewestEvents, count: int) -> Scores:
         """What is near to the user's events, each as far as it has not faded."""
-        newest = self.newest
-        scores = self.system.context.scores(
-            newest.items(count), newest.categories(count), newest.times_ms(count)
-        )
-        personal: Flags = np.any(scores > -np.inf, axis=1)
-        return scores[personal], personal
+        return self.context.scores(newest.items(count), newest.categories(count), newest.times_ms(count))
 
 
 def fit_temporal(learning: Learning, _: Progress) -> TemporalSystem:

@@ -1,5 +1,6 @@
 """The newest events of many users, as far as followers that need no more than those keep them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -7,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.events import EventLog
-from models.ranking import UNKNOWN_ROW, Rows
+from models.ranking import UNKNOWN_ROW, Rows, Scores
+from models.systems import Flags, Positions
 
-Positions = NDArray[np.int64]
 NOWHERE = -1
 
 Number = TypeVar("Number", bound=np.integer)
@@ -50,3 +51,25 @@ class NewestEvents:
         """(count, R) what a column of the log holds of the first users' events."""
         positions = self.positions[:count]
         return np.where(positions == NOWHERE, column.dtype.type(missing), column[positions])
+
+
+@dataclass(frozen=True, eq=False)
+class NewestFollower:
+    """Users of whom a system knows their newest events and no more.
+
+    ``score`` gives the scores (b, N) of the first b of them, -inf where nothing speaks for an item; a
+    list is personal as soon as something speaks for one.
+    """
+
+    newest: NewestEvents
+    score: Callable[[NewestEvents, int], Scores]
+
+    def advance(self, positions: Positions) -> None:
+        """Put each new event in front."""
+        self.newest.advance(positions)
+
+    def scores(self, count: int) -> tuple[Scores, Flags]:
+        """The scores of those of whom anything is known."""
+        scores = self.score(self.newest, count)
+        personal: Flags = np.any(scores > -np.inf, axis=1)
+        return scores[personal], personal

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from models.events import EventLog
-from models.histories import NewestEvents
+from models.histories import NewestEvents, NewestFollower
 from models.learning import Learning, Progress
 from models.neighbours import DECAY, NEIGHBOURS, RECENT, ItemNeighbours
 from models.ranking import Scores
 from models.space import Range, Space
-from models.systems import Flags, Follower, Positions
+from models.systems import Follower, Positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,26 +23,11 @@ class ItemSystem:
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """Begin with the last items of each history."""
-        return _LastItems(self, NewestEvents.of(log, first, end, self.recent))
+        return NewestFollower(NewestEvents.of(log, first, end, self.recent), self._scores)
 
-
-@dataclass(frozen=True, eq=False)
-class _LastItems:
-    """The last items of each user."""
-
-    system: ItemSystem
-    newest: NewestEvents
-
-    def advance(self, positions: Positions) -> None:
-        """Put each new item in front."""
-        self.newest.advance(positions)
-
-    def scores(self, count: int) -> tuple[Scores, Flags]:
+    def _scores(self, newest: NewestEvents, count: int) -> Scores:
         """Equation 1, summed over the last items."""
-        items = self.newest.items(count)
-        scores = self.system.neighbours.scores_of_recent(items, decay=self.system.decay)
-        personal: Flags = np.any(scores > -np.inf, axis=1)
-        return scores[personal], personal
+        return self.neighbours.scores_of_recent(newest.items(count), decay=self.decay)
 
 
 @dataclass(frozen=True)

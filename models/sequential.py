@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from models.events import EventLog
-from models.histories import NewestEvents
+from models.histories import NewestEvents, NewestFollower
 from models.learning import Learning, Progress
 from models.ranking import Scores
 from models.space import Range, Space
-from models.systems import Flags, Follower, Positions
+from models.systems import Follower, Positions
 from models.transitions import Transitions, TransitionsConfig
 
 TRANSITIONS_SPACE: Final[Space] = {
@@ -30,25 +28,11 @@ class TransitionsSystem:
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """Begin with the newest events of each history."""
-        return _After(self, NewestEvents.of(log, first, end, self.transitions.config.history))
+        return NewestFollower(NewestEvents.of(log, first, end, self.transitions.config.history), self._scores)
 
-
-@dataclass(frozen=True, eq=False)
-class _After:
-    """The newest events of each user."""
-
-    system: TransitionsSystem
-    newest: NewestEvents
-
-    def advance(self, positions: Positions) -> None:
-        """Put each new event in front."""
-        self.newest.advance(positions)
-
-    def scores(self, count: int) -> tuple[Scores, Flags]:
+    def _scores(self, newest: NewestEvents, count: int) -> Scores:
         """The vote of both networks."""
-        scores = self.system.transitions.scores(self.newest.items(count), self.newest.times_ms(count))
-        personal: Flags = np.any(scores > -np.inf, axis=1)
-        return scores[personal], personal
+        return self.transitions.scores(newest.items(count), newest.times_ms(count))
 
 
 def fit_transitions(learning: Learning, _: Progress) -> TransitionsSystem:

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from models.events import EventLog
-from models.histories import NewestEvents
+from models.histories import NewestEvents, NewestFollower
 from models.learning import Learning, Progress
 from models.ranking import Scores
 from models.session_neighbours import SessionKnnConfig, SessionNeighbours
 from models.space import Range, Space
-from models.systems import Flags, Follower, Positions
+from models.systems import Follower, Positions
 
 SESSION_KNN_SPACE: Final[Space] = {
     "item_sessions": Range(100, 5000, log=True),
@@ -32,25 +30,11 @@ class SessionKnnSystem:
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """Begin with the newest events of each history."""
-        return _InSession(self, NewestEvents.of(log, first, end, self.config.recent))
+        return NewestFollower(NewestEvents.of(log, first, end, self.config.recent), self._scores)
 
-
-@dataclass(frozen=True, eq=False)
-class _InSession:
-    """The newest events of each user."""
-
-    system: SessionKnnSystem
-    newest: NewestEvents
-
-    def advance(self, positions: Positions) -> None:
-        """Put each new event in front."""
-        self.newest.advance(positions)
-
-    def scores(self, count: int) -> tuple[Scores, Flags]:
+    def _scores(self, newest: NewestEvents, count: int) -> Scores:
         """The votes of the nearest sessions."""
-        scores = self.system.neighbours.scores(self.newest.items(count), self.system.config)
-        personal: Flags = np.any(scores > -np.inf, axis=1)
-        return scores[personal], personal
+        return self.neighbours.scores(newest.items(count), self.config)
 
 
 def fit_session_knn(learning: Learning, _: Progress) -> SessionKnnSystem:

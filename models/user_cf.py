@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import numpy as np
-
 from models.events import EventLog
-from models.histories import NewestEvents
+from models.histories import NewestEvents, NewestFollower
 from models.learning import Learning, Progress
 from models.ranking import Scores
 from models.space import Choice, Range, Space
-from models.systems import Flags, Follower, Positions
+from models.systems import Follower, Positions
 from models.user_neighbours import DECAY, ITEM_USERS, NEAREST, SimilarityName, UserNeighbours
 
 
@@ -47,31 +45,14 @@ class UserSystem:
 
     def follow(self, log: EventLog, first: Positions, end: Positions) -> Follower:
         """Begin with the last items of each history."""
-        return _Alike(self, NewestEvents.of(log, first, end, self.config.history))
+        return NewestFollower(NewestEvents.of(log, first, end, self.config.history), self._scores)
 
-
-@dataclass(frozen=True, eq=False)
-class _Alike:
-    """The last items of each user."""
-
-    system: UserSystem
-    newest: NewestEvents
-
-    def advance(self, positions: Positions) -> None:
-        """Put each new item in front."""
-        self.newest.advance(positions)
-
-    def scores(self, count: int) -> tuple[Scores, Flags]:
+    def _scores(self, newest: NewestEvents, count: int) -> Scores:
         """What the nearest users had."""
-        system = self.system
-        scores = system.neighbours.scores(
-            self.newest.items(count),
-            similar=system.similar,
-            k=system.config.nearest,
-            decay=system.config.decay,
+        config = self.config
+        return self.neighbours.scores(
+            newest.items(count), similar=self.similar, k=config.nearest, decay=config.decay
         )
-        personal: Flags = np.any(scores > -np.inf, axis=1)
-        return scores[personal], personal
 
 
 def fit_user_cf(learning: Learning, _: Progress, *, similar: SimilarityName) -> UserSystem:
