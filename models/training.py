@@ -121,8 +121,7 @@ class TrainingConfig:
 
     def epochs_of(self, segments: Segments) -> int:
         """How many epochs of these segments there can be; see ``most_targets``."""
-        n_targets = int((segments.end - segments.target).sum())
-        return min(self.epochs, max(FEWEST_EPOCHS, self.most_targets // max(1, n_targets)))
+        return min(self.epochs, max(FEWEST_EPOCHS, self.most_targets // max(1, segments.n_targets)))
 
     @property
     def most_epochs(self) -> int:
@@ -209,8 +208,7 @@ def train(
         )
         if training.refit:
             last, _ = attempt(segments, segments[:0], best.number)
-    n_targets = int((segments.end - segments.target).sum())
-    return Trained(last.requires_grad_(False).eval(), tuple(epochs), best, n_targets, rehearsal)
+    return Trained(last.requires_grad_(False).eval(), tuple(epochs), best, segments.n_targets, rehearsal)
 
 
 @contextmanager
@@ -276,9 +274,8 @@ def next_item_quality(
     """
     if not len(segments):
         return math.nan, math.nan
-    n_targets = int((segments.end - segments.target).sum())
     max_targets = max(1, min(max_targets, VALIDATION_SCORES // len(network.bias)))
-    segments = segments[:: max(1, n_targets // max_targets)]
+    segments = segments[:: max(1, segments.n_targets // max_targets)]
     network.eval()
     ranks = []
     for batch in batched(segments, VALIDATION_BATCH, np.random.default_rng(0)):
@@ -338,8 +335,8 @@ class _Learner(Generic[Built]):
         The learning rate falls along a line from ``first_rate`` to ``last_rate`` over all of them.
         """
         optimizer, rows = self._optimizers()
-        n_targets = int((segments.end - segments.target).sum())
-        batch_targets = min(self.config.batch_targets, max(SMALLEST_BATCH, n_targets // FEWEST_STEPS))
+        fewest = max(SMALLEST_BATCH, segments.n_targets // FEWEST_STEPS)
+        batch_targets = min(self.config.batch_targets, fewest)
         bounds = np.linspace(first_rate, last_rate, epochs + 1)
         for begin, end in itertools.pairwise(bounds.tolist()):
             self.network.train()
