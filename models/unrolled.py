@@ -4,8 +4,8 @@ A step is a handful of operations on a few rows, each too small to be worth its 
 would record them all and walk back through them one by one. Here the walk back is two or three
 operations a step: what a gate passes on is a factor that does not depend on what comes back, so the
 factors of all steps are made at once, and so are the gradients of the weights afterwards. Forward
-and backward through 30 steps of 17 users take a third of autograd's time. The cells' steps in
-`networks` are the plain form.
+and backward of a GRU of 100 units through 30 steps of 17 users take seven tenths of autograd's time.
+The cells' steps in `networks` are the plain form.
 
 Axes: B users, T steps, H units, G gates of a cell.
 """
@@ -31,8 +31,9 @@ class _Rnn(Function):
         by_step = gates.transpose(0, 1) + b_hh  # (T, B, H)
         states = _room(by_step, 1 + len(by_step), len(w_hh))
         turned = w_hh.t()
-        for before, after, gate in zip(states[:-1], states[1:], by_step, strict=True):
-            torch.addmm(gate, before, turned, out=after).tanh_()
+        torch.tanh(by_step[0], out=states[1])
+        for step in range(1, len(by_step)):
+            torch.addmm(by_step[step], states[step], turned, out=states[step + 1]).tanh_()
         ctx.save_for_backward(w_hh, states)
         return states[1:].transpose(0, 1)
 
@@ -63,7 +64,11 @@ class _Gru(Function):
         new = _room(by_step, len(by_step), units)
         turned = w_hh.t()
         for step, (before, after) in enumerate(pairwise(states)):
-            shown, carried = by_step[step], torch.addmm(b_hh, before, turned, out=recurrent[step])
+            shown, carried = by_step[step], recurrent[step]
+            if step:
+                torch.addmm(b_hh, before, turned, out=carried)
+            else:
+                carried[:] = b_hh
             gate = torch.add(shown[:, : 2 * units], carried[:, : 2 * units], out=gated[step]).sigmoid_()
             fresh = torch.addcmul(
                 shown[:, 2 * units :], gate[:, :units], carried[:, 2 * units :], out=new[step]
@@ -109,7 +114,9 @@ class _Lstm(Function):
         shown = _room(by_step, len(by_step), units)  # tanh of the memory
         turned = w_hh.t()
         for step, (before, after) in enumerate(pairwise(states)):
-            gate = by_step[step].addmm_(before[:, :units], turned)
+            gate = by_step[step]
+            if step:
+                gate.addmm_(before[:, :units], turned)
             gate[:, : 2 * units].sigmoid_()
             gate[:, 2 * units : 3 * units].tanh_()
             gate[:, 3 * units :].sigmoid_()
@@ -166,6 +173,8 @@ def _by_step(grad: Tensor) -> Tensor:
 
 
 def _of_weights(of_recurrent: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of ``weight_hh`` and ``bias_hh``; (T, B, G*H) and the hidden states before, (T, B, H)."""
-    flat = of_recurrent.flatten(0, 1)
-    return flat.t() @ before.flatten(0, 1), flat.sum(0)
+    """The gradients of ``weight_hh`` and ``bias_hh``; (T, B, G*H) and the hidden states before, (T, B, H).
+
+    Before the first step there are zeros, here as on the way forward: nothing to be multiplied with.
+    """
+    return of_recurrent[1:].flatten(0, 1).t() @ before[1:].flatten(0, 1), of_recurrent.sum((0, 1))
