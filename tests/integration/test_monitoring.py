@@ -64,7 +64,7 @@ def prometheus(
         deployment.wait_served(worker)
         eventually(
             lambda: (
-                started.value('sum(increase(freshet_events_total{outcome="applied"}[5m]))') > 0
+                started.query('sum(increase(freshet_events_total{outcome="applied"}[5m])) > 0')
                 and started.query("freshet:hit_rate:ratio1h")
                 and started.query("freshet:consumer_lag:sum")
             ),

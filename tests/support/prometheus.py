@@ -118,11 +118,6 @@ class Prometheus:
         found = json.loads(self._get("/api/v1/query", query=expr))
         return [series["metric"] for series in found["data"]["result"]]
 
-    def value(self, expr: str) -> float:
-        """Return the value of an expression that gives one series."""
-        (series,) = json.loads(self._get("/api/v1/query", query=expr))["data"]["result"]
-        return float(series["value"][1])
-
     def rules(self) -> list[dict[str, Any]]:
         """Return every rule as Prometheus has it, its health included."""
         found = json.loads(self._get("/api/v1/rules"))
