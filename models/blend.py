@@ -10,6 +10,8 @@ The score of item j for a user is the network's, plus a weight times each of
 - whether the user had j before: a weight for each range of places in the user's memory, apart for
   the items of the segment and for those from before it.
 
+With ``leads`` the best item of the category the user was last in comes first (`lead`).
+
 `blend_fitting` learns the weights. They are negative where people do not come back to what they
 had, as with news, and great where they do, as with supplies.
 
@@ -57,7 +59,8 @@ class Blend:
     ``prior`` (N,) is what popularity adds to each item and ``new`` (1,) what it adds to one that
     nobody had; ``near`` (4,) the weights of the sums, ``had`` (2, RANGES) those of having had an item, in
     the segment and before it. ``tallies`` are the weights the prior was made with, so that newer
-    events can make it anew; None where they were not kept.
+    events can make it anew; None where they were not kept. ``leads`` says whether lists have a lead,
+    ``leads_grown`` whether they have one where items that nobody had are in the catalogue.
     """
 
     neighbours: ItemNeighbours
@@ -68,6 +71,8 @@ class Blend:
     near: Weights
     had: Weights
     tallies: Weights | None = None
+    leads: bool = False
+    leads_grown: bool = False
     _tables: Tables = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +96,8 @@ class Blend:
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self:
         """The blend whose ``arrays`` these are; raises KeyError or ValueError where they are none.
 
-        Artifacts from before the direct successors are read as saying nothing of them.
+        Artifacts from before the direct successors are read as saying nothing of them, and those from
+        before the lead as having none.
         """
         if "direct_begins" not in arrays:
             arrays = arrays | {
@@ -112,7 +118,8 @@ class Blend:
         tables = {name: arrays[name].astype(np.float32) for name in names}
         if "tallies" in arrays:
             tables["tallies"] = arrays["tallies"].astype(np.float32)
-        return cls(neighbours, successors, direct, **tables)
+        leads, grown = arrays.get("leads", np.zeros(2)).astype(np.bool_).tolist()
+        return cls(neighbours, successors, direct, **tables, leads=leads, leads_grown=grown)
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -128,6 +135,7 @@ class Blend:
             "new": self.new,
             "near": self.near,
             "had": self.had,
+            "leads": np.array([self.leads, self.leads_grown], np.float32),
         }
 
     def grown(self, n_items: int) -> Self:
@@ -140,7 +148,14 @@ class Blend:
             for table in self.counted
         )
         prior = np.concatenate((self.prior, np.repeat(self.new, more)))
-        return replace(self, neighbours=neighbours, successors=successors, direct=direct, prior=prior)
+        return replace(
+            self,
+            neighbours=neighbours,
+            successors=successors,
+            direct=direct,
+            prior=prior,
+            leads=self.leads_grown if more else self.leads,
+        )
 
     def add(self, scores: Scores, memories: Memories) -> None:
         """Add what the memories say to the ``scores`` (B, N) of the network and the prior."""

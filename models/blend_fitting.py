@@ -7,7 +7,7 @@ say nothing of it. The network, the neighbours and the popularity used for it kn
 before, so the items that came up since stand for those that will come up later: what is new has a
 weight as well. It is learnt last, with the others fixed, because which of the old items comes next
 must not depend on how many new ones there happened to be. What is served has the same weights, and
-learnt the rest from everything.
+learnt the rest from everything. Whether a list has a lead is decided by the same events, see `lead`.
 
 Axes: N items, E examples (a target and an item that came into question for it), F features.
 """
@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from models.blend import RANGES, VOICES, Blend, Tables, belongings, nearness, tables_of
 from models.events import EventLog
 from models.features import DAY_MS, HOUR_MS
+from models.lead import Shelves, Sought, pays
 from models.likelihood import Examples, most_likely, weight_of_some
 from models.memory import Memories
 from models.neighbours import NEIGHBOURS, ItemNeighbours
 from models.networks import Network
-from models.ranking import UNKNOWN_ROW, Rows, Scores, top_n
+from models.ranking import NO_ROW, UNKNOWN_ROW, Rows, Scores, top_n
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.similarity import Matrix
@@ -37,6 +38,7 @@ from models.walk import Walk
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 # Events of the last hours, days and weeks each tell of another kind of fashion.
 HALF_LIVES_MS = (6 * HOUR_MS, 2 * DAY_MS, 14 * DAY_MS)
@@ -103,28 +105,55 @@ def _as_neighbours(table: Matrix) -> ItemNeighbours:
     )
 
 
+class Leads(NamedTuple):
+    """Whether a lead is worth it among items that somebody had, and where there are others as well."""
+
+    known: bool
+    grown: bool
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float64], had: Flags, sought: Sought, item_category: Rows) -> "Leads":
+        """Judge by ``scores`` (E,) of what came into question, of which somebody ``had`` (E,) a part."""
+        known = sought.among(had)
+        return cls(
+            len(known.begins) > 0 and pays(scores[had], known, item_category),
+            pays(scores, sought, item_category),
+        )
+
+
 class Parts(NamedTuple):
-    """The weights of the network, the tallies, the sums of similarities and what a user had."""
+    """The weights of the network, the tallies, the sums of similarities and what a user had; see `Blend`."""
 
     network: float
     tallies: Floats
     near: Floats
     had: Floats
+    leads: Leads
 
     def blend(self, evidence: Evidence) -> Blend:
         """The blend with these weights, on the scale of the network's scores."""
-        near, had, tallies = (part / self.network for part in (self.near, self.had, self.tallies))
-        prior = (evidence.tallies @ tallies).astype(np.float32)
-        new = tallies[:1].astype(np.float32)  # of the first tally alone: nobody had it
-        tables = (array.astype(np.float32) for array in (near, had, tallies))
-        return Blend(evidence.neighbours, evidence.successors, evidence.direct, prior, new, *tables)
+        near, had, tallies = (
+            (part / self.network).astype(np.float32) for part in (self.near, self.had, self.tallies)
+        )
+        return Blend(
+            evidence.neighbours,
+            evidence.successors,
+            evidence.direct,
+            prior=(evidence.tallies @ tallies).astype(np.float32),
+            new=tallies[:1],  # of the first tally alone: nobody had it
+            near=near,
+            had=had,
+            tallies=tallies,
+            leads=self.leads.known,
+            leads_grown=self.leads.grown,
+        )
 
     @classmethod
     def of(cls, blend: Blend) -> "Parts | None":
         """The weights a blend was made with; None where it does not hold those of the tallies."""
         if blend.tallies is None or len(blend.tallies) != _N_TALLIES:
             return None
-        return cls(1.0, blend.tallies, blend.near, blend.had)
+        return cls(1.0, blend.tallies, blend.near, blend.had, Leads(blend.leads, blend.leads_grown))
 
 
 def fit_blend(
@@ -156,13 +185,15 @@ def learn_parts(recommender: Recommender, log: EventLog, since_ms: int, config: 
     evidence = Evidence.of(past, n_items, config)
     found = list(_examples(recommender, log, since_ms, evidence, config))
     if not found:
-        return _parts(np.eye(1, _features())[0])
-    examples = Examples.joined(found)
+        return _parts(np.eye(1, _features())[0], Leads(known=False, grown=False))
+    examples, sought = Examples.joined([one for one, _ in found]), Sought.joined([one for _, one in found])
     new = examples.features[:, _NEW] > 0
     old = examples.among(~new)
     weights = most_likely(old, config.penalty) if len(old.begins) else np.eye(1, _features())[0]
     weights[_NEW] = weight_of_some(examples.features @ weights, examples, new, config.penalty)
-    return _parts(weights)
+    scores = examples.features @ weights
+    leads = Leads.of(scores, ~new, sought, recommender.vocabulary.item_category)
+    return _parts(weights, leads)
 
 
 def _features() -> int:
@@ -170,17 +201,18 @@ def _features() -> int:
     return 1 + _N_TALLIES + len(VOICES) + 2 * RANGES
 
 
-def _parts(weights: NDArray[np.float64]) -> Parts:
+def _parts(weights: NDArray[np.float64], leads: Leads) -> Parts:
     """The weights (F,) by what they belong to."""
     near = len(weights) - 2 * RANGES
     tallies = near - len(VOICES)
     values = weights.astype(np.float32)
-    return Parts(float(values[0]), values[1:tallies], values[tallies:near], values[near:].reshape(2, RANGES))
+    had = values[near:].reshape(2, RANGES)
+    return Parts(float(values[0]), values[1:tallies], values[tallies:near], had, leads)
 
 
 def _examples(
     recommender: Recommender, log: EventLog, since_ms: int, evidence: Evidence, config: BlendConfig
-) -> Iterator[Examples]:
+) -> Iterator[tuple[Examples, Sought]]:
     """Walk users through their newest events, and look before each at what comes into question."""
     starts = log.starts.astype(np.int64)
     first, end = starts[:-1], starts[1:]
@@ -193,6 +225,7 @@ def _examples(
     users = users[: 1 + np.searchsorted(np.cumsum((end - begin)[users]), config.targets)]
     users = users[np.argsort(begin[users] - end[users], kind="stable")]
     tables = tables_of(evidence.neighbours, evidence.successors, evidence.direct)
+    shelves = Shelves.of(recommender.vocabulary.item_category)
     size = max(1, _CELLS_AT_ONCE // len(evidence.tallies))
     for start in range(0, len(users), size):
         together = users[start : start + size]
@@ -205,7 +238,9 @@ def _examples(
             some = np.flatnonzero((target != UNKNOWN_ROW) & walk.known[: len(walking)])
             if len(some) and walk.memories is not None:
                 scores = recommender.scores(walk.states[some])
-                questioned = _Questioned(scores, evidence.tallies, tables, walk.memories[some], config)
+                memories = walk.memories[some]
+                questioned = _Questioned(scores, evidence.tallies, tables, memories, config)
+                questioned.ask(shelves.best(scores, memories.category))
                 category = log.category[begin[walking] + step]
                 yield questioned.examples(target[some], category[some], recommender.vocabulary.item_category)
             walk.advance(begin[walking] + step)
@@ -231,10 +266,16 @@ class _Questioned:
         popular, _ = top_n(np.ascontiguousarray(tallies[:, 1:].T), config.candidates)
         self.asked[:, popular[popular > UNKNOWN_ROW]] = True
         self.asked &= scores > -np.inf
+        self.last = memories.category
+
+    def ask(self, rows: Rows) -> None:
+        """Let the item ``rows[b]`` come into question for user b as well, unless it is NO_ROW."""
+        lines = np.flatnonzero(rows != NO_ROW)
+        self.asked[lines, rows[lines]] = True
 
     def examples(
         self, target: NDArray[np.integer], category: NDArray[np.integer], item_category: Rows
-    ) -> Examples:
+    ) -> tuple[Examples, Sought]:
         """Those of every user; ``target`` and ``category`` (B,) are what came next."""
         line, item = np.nonzero(self.asked)
         kinds = self.had[line, item]
@@ -244,4 +285,7 @@ class _Questioned:
         near = [part[line, item] for part in self.near]
         features = np.column_stack((*columns, *near, had)).astype(np.float32, copy=False)
         kin = (item_category[item] == category[line]) & (category[line] != UNKNOWN_ROW)
-        return Examples(features, item == target[line], kin, np.flatnonzero(np.diff(line, prepend=-1)))
+        begins = np.flatnonzero(np.diff(line, prepend=-1))
+        users = line[begins]
+        sought = Sought(item, begins, target[users], category[users], self.last[users])
+        return Examples(features, item == target[line], kin, begins), sought

@@ -1,4 +1,4 @@
-"""What users had, newest first: what the blend knows of them beside the hidden state.
+"""What users had, newest first, and where they are: what the blend knows of them beside the hidden state.
 
 Axes: B users, R places. An item stands once, at the place of the last time the user had it. Items
 the vocabulary does not know are left out. Serving reads a memory off the user's record, evaluation
@@ -18,6 +18,7 @@ from models.ranking import UNKNOWN_ROW, Rows
 PLACES = 256
 
 Users = NDArray[np.intp]
+Categories = NDArray[np.integer] | Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,22 +26,26 @@ class Memories:
     """The distinct items of B users, newest first.
 
     ``rows`` is (B, R), each line ending in zeros where there are fewer; the first ``fresh`` (B,) of a
-    line are those of the user's segment.
+    line are those of the user's segment. ``category`` (B,) is that of the user's newest event, 0 where it is
+    not known: an item without a row may well be of a known category.
     """
 
     rows: Rows
     fresh: NDArray[np.int64]
+    category: NDArray[np.int64]
 
     @classmethod
     def empty(cls, users: int) -> Self:
         """Those of users without an event."""
-        return cls(np.zeros((users, PLACES), np.int32), np.zeros(users, np.int64))
+        return cls(np.zeros((users, PLACES), np.int32), np.zeros(users, np.int64), np.zeros(users, np.int64))
 
     @classmethod
-    def of(cls, histories: Sequence[Sequence[int]], segments: Sequence[Sequence[int]]) -> Self:
+    def of(
+        cls, histories: Sequence[Sequence[int]], segments: Sequence[Sequence[int]], category: Categories
+    ) -> Self:
         """Those of users whose items are ``histories``, oldest first, of which the last are the segment's."""
         memories = cls.empty(len(histories))
-        memories.put(np.arange(len(histories)), histories, segments)
+        memories.put(np.arange(len(histories)), histories, segments, category)
         return memories
 
     def __len__(self) -> int:
@@ -49,10 +54,14 @@ class Memories:
 
     def __getitem__(self, users: slice | Users | NDArray[np.bool_]) -> Self:
         """Those of the users chosen by a slice, positions or a mask."""
-        return type(self)(self.rows[users], self.fresh[users])
+        return type(self)(self.rows[users], self.fresh[users], self.category[users])
 
     def put(
-        self, users: Users, histories: Sequence[Sequence[int]], segments: Sequence[Sequence[int]]
+        self,
+        users: Users,
+        histories: Sequence[Sequence[int]],
+        segments: Sequence[Sequence[int]],
+        category: Categories,
     ) -> None:
         """Make those of ``users`` anew; see ``of``."""
         for user, history in zip(users.tolist(), histories, strict=True):
@@ -62,13 +71,18 @@ class Memories:
             self.rows[user] = 0
             self.rows[user, : len(newest)] = newest
         self.restart(users, segments)
+        self.category[users] = category
 
     def restart(self, users: Users, segments: Sequence[Sequence[int]]) -> None:
         """Begin new segments, which hold the last of what each of ``users`` had."""
         self.fresh[users] = [len(set(segment) - {UNKNOWN_ROW}) for segment in segments]
 
-    def take(self, users: Users, items: NDArray[np.integer]) -> None:
-        """Move the item that each of ``users`` now had to the front; one that is unknown moves nothing."""
+    def take(self, users: Users, items: NDArray[np.integer], category: Categories) -> None:
+        """Move the item that each of ``users`` now had to the front; one that is unknown moves nothing.
+
+        ``category`` is that of the item, or of the event where the item is unknown.
+        """
+        self.category[users] = category
         known = items != UNKNOWN_ROW
         users, items = users[known], items[known]
         rows = self.rows[users]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.blend import Blend
 from models.encoder import Inputs
 from models.inference import Frozen
+from models.lead import Shelves, put_first
 from models.memory import Memories
 from models.networks import Network
 from models.segment import SegmentRule
@@ -53,6 +54,7 @@ class Recommender:
     blend: Blend | None = None
     key: int = field(init=False)
     _frozen: Frozen = field(init=False, repr=False)
+    _shelves: Shelves = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Freeze the network and sum up once what every scoring needs."""
@@ -66,6 +68,7 @@ class Recommender:
         self.network.eval().requires_grad_(False)
         prior = None if self.blend is None else torch.from_numpy(self.blend.prior)
         object.__setattr__(self, "_frozen", Frozen(self.network, prior))
+        object.__setattr__(self, "_shelves", Shelves.of(self.vocabulary.item_category))
         object.__setattr__(self, "key", key_of(self.version))
 
     @property
@@ -139,12 +142,28 @@ class Recommender:
             ].numpy()
         return states
 
-    @torch.inference_mode()
-    def scores(self, states: Floats, memories: Memories | None = None) -> Floats:
+    def scores(
+        self,
+        states: Floats,
+        memories: Memories | None = None,
+        *,
+        available: NDArray[np.bool_] | None = None,
+        exclude: Sequence[Integers] | None = None,
+    ) -> Floats:
         """(B, N) a score for each item; the unknown item's is -inf.
 
-        ``memories`` are those of the same B users; only a recommender with a blend looks at them.
+        ``memories`` are those of the same B users; only a recommender with a blend looks at them. No item
+        that `ranking.top_n` would leave out with the same ``available`` and ``exclude`` leads a list.
         """
+        scores = self.summed(states, memories)
+        if self.blend is not None and memories is not None and self.blend.leads:
+            best = self._shelves.best(scores, memories.category, available=available, exclude=exclude)
+            put_first(scores, best)
+        return scores
+
+    @torch.inference_mode()
+    def summed(self, states: Floats, memories: Memories | None = None) -> Floats:
+        """(B, N) the network's scores and what the blend adds to them, before any item leads."""
         scores: Floats = self._frozen.scores(_float32(states)).numpy()
         if self.blend is not None and memories is not None:
             self.blend.add(scores, memories)

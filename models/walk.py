@@ -69,6 +69,7 @@ class Walk:
                 users,
                 [item[begin : stop + 1].tolist() for begin, stop in zip(first[users], last, strict=True)],
                 self._segments(last),
+                self._log.category[last],
             )
 
     def advance(self, positions: Positions) -> None:
@@ -76,7 +77,7 @@ class Walk:
         users = np.arange(len(positions))
         new = self._new[positions]
         if self.memories is not None:
-            self.memories.take(users, self._log.item[positions])
+            self.memories.take(users, self._log.item[positions], self._log.category[positions])
             self.memories.restart(users[new], self._segments(positions[new]))
         self._replay(users[new], positions[new])
         self._step(users[~new], positions[~new])

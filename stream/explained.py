@@ -77,7 +77,7 @@ def explained(key: bytes, record: bytes, lists: Lists, *, now_ms: int) -> Explai
         kind=made.kind,
         model_version=made.model_version,
         segment=_segment(state, serving),
-        items=_items(made, state, serving),
+        items=_items(made, state, lists),
     )
 
 
@@ -92,8 +92,9 @@ def _segment(state: UserState, serving: Serving | None) -> list[SegmentEvent]:
     return list(map(SegmentEvent, items, categories, behaviors, state.segment_times_ms()))
 
 
-def _items(made: RecommendationList, state: UserState, serving: Serving | None) -> list[ListedItem]:
+def _items(made: RecommendationList, state: UserState, lists: Lists) -> list[ListedItem]:
     """Name the items of the list, and explain them where weights made it for this user."""
+    serving = lists.serving
     if serving is None or made.model_version != serving.version:
         return [ListedItem(item.item_id, "", item.score) for item in made.items]
     vocabulary = serving.recommender.vocabulary
@@ -105,7 +106,14 @@ def _items(made: RecommendationList, state: UserState, serving: Serving | None) 
             for item, category in zip(made.items, categories, strict=True)
         ]
     segment = replay(state, serving)
-    found = explain(serving.recommender, _columns(segment), serving.history(state).items, rows)
+    found = explain(
+        serving.recommender,
+        _columns(segment),
+        serving.history(state).items,
+        rows,
+        available=serving.available,
+        exclude=lists.excluded(state, serving),
+    )
     return [
         _explained(place, item, category, found, vocabulary.item_ids)
         for place, (item, category) in enumerate(zip(made.items, categories, strict=True))

@@ -99,7 +99,7 @@ class Lists:
         elif send and self.serving is None:
             barred = self._barred(state)
         elif send and self.serving is not None and line is not None:
-            exclude = self._excluded(state, self.serving)
+            exclude = self.excluded(state, self.serving)
             operation = len(line.operations) - 1
             if not _has_history(state, item_id, self.serving):
                 line = None
@@ -109,7 +109,7 @@ class Lists:
             key, user_id, item_id, ref, produced_ms, send, line, operation, exclude, barred, recent, history
         )
 
-    def _excluded(self, state: UserState, serving: Serving) -> Rows | None:
+    def excluded(self, state: UserState, serving: Serving) -> Rows | None:
         """Return the rows a list of this user leaves out."""
         rows = [row for row in map(serving.item_row, self._barred(state) or ()) if row]
         return np.array(rows, np.int32) if rows else None

@@ -17,10 +17,11 @@ Floats = npt.NDArray[np.float32]
 
 
 class History(NamedTuple):
-    """What a user had, as rows, oldest first, and the part of it that is the segment."""
+    """What a user had, as rows, oldest first, the part of it that is the segment, and the newest category."""
 
     items: list[int]
     segment: list[int]
+    category: int
 
 
 class Serving:
@@ -44,7 +45,8 @@ class Serving:
         self._category_rows = {
             category_key(category): row for row, category in enumerate(vocabulary.category_ids) if row
         }
-        self._available = np.ones(vocabulary.n_items, dtype=np.bool_)
+        #: Which rows may be listed.
+        self.available = np.ones(vocabulary.n_items, dtype=np.bool_)
         self._popularity = np.where(recommender.popularity > 0, recommender.popularity, -np.inf).astype(
             np.float32
         )
@@ -60,7 +62,7 @@ class Serving:
         """Allow or forbid an item in lists; an item the weights do not know changes nothing."""
         row = self.item_row(item_id)
         if row:
-            self._available[row] = available
+            self.available[row] = available
 
     def category_row(self, item_row: int, key: int) -> int:
         """Return the input category of an event: the item's own where it is known, else the event's."""
@@ -77,7 +79,8 @@ class Serving:
         rows, past = self._rows_of_keys, state.past
         keys = (past[at : at + ITEM_KEY_BYTES] for at in range(0, len(past), ITEM_KEY_BYTES))
         retained = [self.item_row(item_id) for item_id in state.items]
-        return History([*(rows.get(key, 0) for key in keys), *retained], retained[state.start :])
+        category = self.category_row(retained[-1], state.category_keys()[-1]) if retained else 0
+        return History([*(rows.get(key, 0) for key in keys), *retained], retained[state.start :], category)
 
     @cached_property
     def _rows_of_keys(self) -> dict[bytes, int]:
@@ -99,8 +102,10 @@ class Serving:
         """
         memories = None
         if self.remembers:
-            memories = Memories.of([had.items for had in histories], [had.segment for had in histories])
-        return self._top(self.recommender.scores(states, memories), n, exclude, max_per_category)
+            items, segments, category = zip(*histories, strict=True)
+            memories = Memories.of(items, segments, category)
+        scores = self.recommender.scores(states, memories, available=self.available, exclude=exclude)
+        return self._top(scores, n, exclude, max_per_category)
 
     def popular(
         self, count: int, n: int, *, exclude: list[Rows] | None, max_per_category: int
@@ -115,7 +120,7 @@ class Serving:
         return top_n(
             scores,
             n,
-            available=self._available,
+            available=self.available,
             exclude=exclude,
             categories=self._item_category,
             max_per_category=max_per_category,

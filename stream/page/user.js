@@ -1,7 +1,7 @@
 // One user: the segment and the list side by side, and why each item stands there.
 // Ids come from data: they are written as text and never as markup.
 
-const PARTS = ["Network", "Like last items", "Comes after them", "Popularity", "Had before"];
+const PARTS = ["Network", "Like last items", "Comes after them", "Popularity", "Had before", "Last category"];
 const NAMED = 2; // events that are named as what carried an item
 
 const byId = (id) => document.getElementById(id);

@@ -66,4 +66,5 @@ def small_blend(n_items: int, seed: int = 0) -> Blend:
         rng.normal(size=1).astype(np.float32),
         rng.uniform(0.1, 1, 4).astype(np.float32),
         rng.normal(size=(2, RANGES)).astype(np.float32),
+        leads=True,
     )

@@ -49,7 +49,7 @@ def test_a_blend_travels_with_the_artifact(tmp_path: Path) -> None:
     for name, array in saved.blend.arrays.items():
         assert np.array_equal(loaded.blend.arrays[name], array), name
     states = np.random.default_rng(0).normal(size=(1, saved.state_size)).astype(np.float32)
-    memories = Memories.of([[1, 5, 3]], [[3]])
+    memories = Memories.of([[1, 5, 3]], [[3]], [1])
     assert np.array_equal(loaded.scores(states, memories), saved.scores(states, memories))
     assert not np.array_equal(loaded.scores(states, memories), loaded.scores(states, Memories.empty(1)))
 

@@ -10,6 +10,7 @@ from models import blend_fitting
 from models.blend import RANGES, VOICES, Blend
 from models.blend_fitting import HALF_LIVES_MS, BlendConfig, fit_blend, learn_parts
 from models.events import EventLog
+from models.lead import Sought
 from models.likelihood import Examples, most_likely
 from models.memory import Memories
 from models.neighbours import ItemNeighbours
@@ -46,7 +47,7 @@ def blend(**parts: np.ndarray) -> Blend:
 def added(made: Blend, history: list[int], segment: list[int]) -> list[float]:
     """What it adds to the scores of one user."""
     scores = np.zeros((1, 4), np.float32)
-    made.add(scores, Memories.of([history], [segment]))
+    made.add(scores, Memories.of([history], [segment], [0]))
     return scores[0].tolist()
 
 
@@ -208,7 +209,9 @@ def test_what_is_new_gets_its_weight_after_the_others(monkeypatch: pytest.Monkey
         np.zeros(24 * count, np.bool_),
         np.arange(0, 24 * count, 3),
     )
-    monkeypatch.setattr(blend_fitting, "_examples", lambda *_: iter([examples]))
+    nobody = np.zeros(8 * count, np.int64)
+    sought = Sought(np.tile([1, 2, 3], 8 * count), examples.begins, nobody, nobody, nobody)
+    monkeypatch.setattr(blend_fitting, "_examples", lambda *_: iter([(examples, sought)]))
     log = EventLog.from_frame(walks(again=True), Vocabulary.from_frame(walks(again=True)))
     parts = learn_parts(small_recommender(vocabulary=small_vocabulary(50)), log, 10**15, BlendConfig())
     assert parts.near[0] == pytest.approx(math.log(3), abs=1e-2)

@@ -27,7 +27,7 @@ def sequence(items: list[int], *, left_out: int | None = None) -> UserSequence:
 def scores_of(recommender: Recommender, segment: UserSequence, history: list[int]) -> np.ndarray:
     """The scores as serving computes them, of the items in ROWS."""
     items = segment[0].tolist()
-    memories = Memories.of([history], [items])
+    memories = Memories.of([history], [items], [segment[1][-1]])
     return recommender.scores(recommender.replay([segment]), memories)[0, ROWS]
 
 

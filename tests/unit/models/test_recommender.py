@@ -123,7 +123,7 @@ def test_an_announced_item_has_a_score_at_once(cell: CellName) -> None:
     assert after.vocabulary.item_ids == (*before.vocabulary.item_ids, "new")
     assert (after.version, after.key) == (before.version, before.key)
     states = np.random.default_rng(2).normal(size=(3, before.state_size)).astype(np.float32)
-    memories = Memories.of([[1, 5], [2], []], [[5], [2], []])
+    memories = Memories.of([[1, 5], [2], []], [[5], [2], []], [0, 0, 0])
     scores = after.scores(states, memories)
     np.testing.assert_allclose(scores[:, :-1], before.scores(states, memories), atol=1e-5)
     network, row = before.network, after.vocabulary.item_row("new")
@@ -142,7 +142,7 @@ def test_an_announced_item_that_the_user_had_counts_as_had() -> None:
     recommender = small_recommender(blended=True).announced({"new": "c2", "newer": "c2"})
     one, other = (recommender.vocabulary.item_row(item) for item in ("new", "newer"))
     states = np.ones((1, recommender.state_size), np.float32)
-    scores = recommender.scores(states, Memories.of([[one]], [[one]]))[0]
+    scores = recommender.scores(states, Memories.of([[one]], [[one]], [0]))[0]
     assert recommender.blend is not None
     assert scores[one] - scores[other] == pytest.approx(float(recommender.blend.had[0, 0]), abs=1e-5)
 

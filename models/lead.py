@@ -1,0 +1,153 @@
+"""The first place of a list: the best item of the category that the user was last in.
+
+What a user had before is likelier to come next than any other single item, so scores alone fill the
+first places with such items, often of categories the user has left, while the next event mostly goes on
+in the category of the newest one, as often as not with an item that nobody had yet. One place given to
+that category tells where the user is, and costs the items below one place each. Whether that is worth
+it, the events of a shop say: see ``pays``. Slots for what a list as a whole is to hold stand in many
+rankings; calibrated recommendations (Steck 2018) give all of the places to categories in such a way.
+
+Axes: B users, N items, T targets, E examples (a target and an item that came into question for it).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.metrics import category_lists, places, reciprocal_ranks
+from models.ranking import NO_ROW, UNKNOWN_ROW, Rows, Scores
+
+Flags = NDArray[np.bool_]
+Positions = NDArray[np.intp]
+
+_LISTED = 20  # places of the lists by which a lead is judged
+
+
+@dataclass(frozen=True, eq=False)
+class Shelves:
+    """The items of each category: those of category c are ``items[begins[c]:begins[c + 1]]``, ascending."""
+
+    items: NDArray[np.intp]
+    begins: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, item_category: Rows) -> Self:
+        """Sort the items (N,) by category; those without one stand on no shelf."""
+        items = np.argsort(item_category, kind="stable")
+        sizes = np.bincount(item_category)
+        sizes[UNKNOWN_ROW] = 0
+        return cls(items[len(items) - sizes.sum() :], np.concatenate(([0], np.cumsum(sizes))))
+
+    def best(
+        self,
+        scores: Scores,
+        category: NDArray[np.integer],
+        *,
+        available: Flags | None = None,
+        exclude: Sequence[NDArray[np.integer]] | None = None,
+    ) -> Rows:
+        """(B,) the item of each user's ``category`` (B,) with the best of the ``scores`` (B, N).
+
+        The lowest row of equal ones. Those that `ranking.top_n` would not list with the same ``available``
+        and ``exclude`` do not count; NO_ROW where none is left, or the category is not known.
+        """
+        rows = np.full(len(scores), NO_ROW, np.int32)
+        known = np.where(category < len(self.begins) - 1, category, UNKNOWN_ROW)
+        begin, sizes = self.begins[known], self.begins[known + 1] - self.begins[known]
+        line = np.repeat(np.arange(len(scores)), sizes)  # (P,)
+        if not len(line):
+            return rows
+        ends = np.cumsum(sizes)
+        item = self.items[np.arange(len(line)) + np.repeat(begin - ends + sizes, sizes)]
+        value = scores[line, item]
+        if available is not None:
+            value[~available[item]] = -np.inf
+        if exclude is not None:
+            value[_named(line, item, exclude, scores.shape[1])] = -np.inf
+        some = sizes > 0
+        best = np.maximum.reduceat(value, (ends - sizes)[some])
+        found = np.flatnonzero((value == np.repeat(best, sizes[some])) & (value > -np.inf))
+        first = found[np.flatnonzero(np.diff(line[found], prepend=-1))]
+        rows[line[first]] = item[first]
+        return rows
+
+
+def _named(line: Positions, item: Positions, exclude: Sequence[NDArray[np.integer]], n_items: int) -> Flags:
+    """(P,) whether ``exclude`` names the item for its line."""
+    lines = np.repeat(np.arange(len(exclude)), [len(rows) for rows in exclude])
+    if not len(lines):
+        return np.zeros(len(line), np.bool_)
+    return np.isin(line * n_items + item, lines * n_items + np.concatenate(exclude))
+
+
+def put_first(scores: Scores, rows: Rows) -> None:
+    """Lift the item ``rows[b]`` above all others of line b of ``scores`` (B, N), by no more than it takes.
+
+    A line whose row is NO_ROW stays as it is.
+    """
+    lines = np.flatnonzero(rows != NO_ROW)
+    if len(lines):
+        scores[lines, rows[lines]] = np.nextafter(scores.max(1)[lines], np.float32(np.inf))
+
+
+class Sought(NamedTuple):
+    """What came into question for T targets, and what came.
+
+    ``items`` (E,) target after target, from ``begins`` (T,) on; ``target`` (T,) and ``category`` (T,) are
+    of the event that came, ``last`` (T,) is the category of the one before.
+    """
+
+    items: NDArray[np.integer]
+    begins: Positions
+    target: NDArray[np.integer]
+    category: NDArray[np.integer]
+    last: NDArray[np.integer]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Sought"]) -> "Sought":
+        """All of them, one part after another."""
+        before = np.cumsum([0, *(len(part.items) for part in parts[:-1])])
+        begins = [part.begins + size for part, size in zip(parts, before, strict=True)]
+        items, _, target, category, last = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return cls(items, np.concatenate(begins), target, category, last)
+
+    def among(self, chosen: Flags) -> "Sought":
+        """Without the items that are not ``chosen`` (E,), and without targets of which none is left."""
+        left = np.add.reduceat(chosen, self.begins, dtype=np.intp)
+        begins, some = np.cumsum(left) - left, left > 0
+        return Sought(
+            self.items[chosen], begins[some], self.target[some], self.category[some], self.last[some]
+        )
+
+
+def pays(scores: NDArray[np.floating], sought: Sought, item_category: Rows) -> bool:
+    """Whether lists with such a first place would have been better than lists by ``scores`` (E,) alone.
+
+    Better is the product of the mean reciprocal rank of the next items and that of the next
+    categories: what one of them loses the other must gain, each in proportion to what it was.
+    """
+    sizes = np.diff(sought.begins, append=len(sought.items))
+    category = item_category[sought.items]
+    near = (category == np.repeat(sought.last, sizes)) & (category != UNKNOWN_ROW)
+    nearest = np.where(near, scores, -np.inf)
+    best = np.repeat(np.maximum.reduceat(nearest, sought.begins), sizes)
+    led = np.where(near & (nearest == best), np.inf, scores)
+    return _merit(led, sought, sizes, item_category) > _merit(scores, sought, sizes, item_category)
+
+
+def _merit(
+    scores: NDArray[np.floating], sought: Sought, sizes: NDArray[np.intp], item_category: Rows
+) -> float:
+    """The product of both mean reciprocal ranks."""
+    line = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((sought.items, -scores, line))
+    place = np.arange(len(order)) - np.repeat(sought.begins, sizes)
+    listed = place < _LISTED
+    rows = np.full((len(sizes), _LISTED), NO_ROW, np.int32)
+    rows[line[listed], place[listed]] = sought.items[order[listed]]
+    of_items = reciprocal_ranks(places(rows, sought.target))
+    of_categories = reciprocal_ranks(places(category_lists(rows, item_category), sought.category))
+    return float(of_items.mean() * of_categories.mean())
