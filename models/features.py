@@ -21,7 +21,7 @@ def gap_bucket(gap_ms: Tensor) -> Tensor:
 
     Compared as integers: a logarithm could fall on either side of a bound from one call to the next.
     """
-    return torch.bucketize(gap_ms, _GAP_BOUNDS_MS, right=True)
+    return torch.bucketize(gap_ms.contiguous(), _GAP_BOUNDS_MS, right=True)
 
 
 def hour_bucket(time_ms: Tensor) -> Tensor:
