@@ -20,7 +20,7 @@ from models.cleaning import CleaningRule, suspicious_users
 from models.errors import TrainingError
 from models.events import EventLog
 from models.networks import Network, NetworkConfig
-from models.popularity import popularity
+from models.popularity import fallback
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.training import Progress, Trained, TrainingConfig, train
@@ -80,7 +80,7 @@ def train_from_frame(
     trained = train(
         log, vocabulary, rule=rule, network=network or NetworkConfig(), training=training, progress=progress
     )
-    popular = popularity(log, vocabulary.n_items)
+    popular = fallback(log, vocabulary.n_items)
     blend = fit_blend(trained, log, vocabulary, rule=rule, config=BlendConfig(seed=training.seed))
     recommender = Recommender(
         version=version_of(trained.network, vocabulary, trained_at_ms, blend=blend),

@@ -25,11 +25,11 @@ Progress = Callable[[Epoch], None]
 class Learning:
     """The events to learn from, and the few choices that are made for all systems together.
 
-    ``popularity`` (N,) scores the popular list. A choice that is None is the system's own:
-    ``neighbours`` is the K of equation 2 and ``window_ms`` the m of equation 4 (None: no limit),
-    ``epochs`` and ``units`` are those of networks. ``settings`` are this one system's, by the names
-    of the fields of its configs, as tuning found them. Two systems learnt from equal events,
-    choices, settings and ``seed`` make equal lists.
+    ``popularity`` (N,) scores the popular list, which users get of whom a system knows nothing. A choice
+    that is None is the system's own: ``neighbours`` is the K of equation 2 and ``window_ms`` the m of
+    equation 4 (None: no limit), ``epochs`` and ``units`` are those of networks. ``settings`` are this
+    one system's, by the names of the fields of its configs, as tuning found them. Two systems learnt
+    from equal events, choices, settings and ``seed`` make equal lists.
     """
 
     train: EventLog

@@ -39,6 +39,15 @@ def popular_list(scores: NDArray[np.float32], n: int, *, available: NDArray[np.b
     return rows[: int(np.count_nonzero(rows > UNKNOWN_ROW))]
 
 
+def fallback(log: EventLog, n_items: int) -> NDArray[np.float32]:
+    """(N,) what the list of a user is made of whom nothing is known: what is popular of late.
+
+    How late is learnt from the log, see ``best_half_life_ms``. Row 0 and an item without an event are
+    -inf, which is never listed.
+    """
+    return recent_popularity(log, n_items, half_life_ms=best_half_life_ms(log, n_items))
+
+
 def recent_popularity(log: EventLog, n_items: int, *, half_life_ms: int) -> NDArray[np.float32]:
     """(N,) the score of each item row: its users, each counting half after every ``half_life_ms``.
 
@@ -46,18 +55,30 @@ def recent_popularity(log: EventLog, n_items: int, *, half_life_ms: int) -> NDAr
     newest event. The score is the logarithm of the sum, to base 2, so that what is many half-lives
     old keeps its order. Row 0 and an item without an event are -inf, which is never listed.
     """
-    scores = np.full(n_items, -np.inf, np.float32)
+    return _recent(*_last_events(log), n_items, half_life_ms)
+
+
+def _last_events(log: EventLog) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """The items and times of each user's last event of each item that is known."""
     known = log[log.item != UNKNOWN_ROW]
-    if not len(known):
-        return scores
     order = np.lexsort((known.time_ms, known.item, known.user))
     user, item, time_ms = (column[order] for column in (known.user, known.item, known.time_ms))
     last = np.ones(len(order), np.bool_)
     last[:-1] = (user[1:] != user[:-1]) | (item[1:] != item[:-1])
-    half_lives = (time_ms[last].max() - time_ms[last]) / half_life_ms
+    return item[last], time_ms[last]
+
+
+def _recent(
+    item: NDArray[np.integer], time_ms: NDArray[np.integer], n_items: int, half_life_ms: int
+) -> NDArray[np.float32]:
+    """(N,) the scores of events (item, time) that weigh half after every half-life."""
+    scores = np.full(n_items, -np.inf, np.float32)
+    if not len(item):
+        return scores
+    half_lives = (time_ms.max() - time_ms) / half_life_ms
     # Below 2^-1000 there would soon be no float64 left to add.
     weight = np.exp2(-np.minimum(half_lives, 1000))
-    total = np.bincount(item[last], weights=weight, minlength=n_items)
+    total = np.bincount(item, weights=weight, minlength=n_items)
     listed = total > 0
     scores[listed] = np.log2(total[listed])
     return scores
@@ -70,9 +91,10 @@ def best_half_life_ms(log: EventLog, n_items: int, *, n: int = 20) -> int:
     """
     cut_ms = np.quantile(log.time_ms, 0.9) if len(log) else 0
     past, future = log[log.time_ms < cut_ms], log[log.time_ms >= cut_ms]
+    item, time_ms = _last_events(past)
 
     def reciprocal_ranks(half_life_ms: int) -> float:
-        rows = popular_list(recent_popularity(past, n_items, half_life_ms=half_life_ms), n)
+        rows = popular_list(_recent(item, time_ms, n_items, half_life_ms), n)
         worth = np.zeros(n_items)
         worth[rows] = 1 / np.arange(1, len(rows) + 1)
         return float(worth[future.item].sum())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.events import EventLog
 from models.features import HOUR_MS
 from models.learning import Learning, Progress
-from models.popularity import best_half_life_ms, recent_popularity
+from models.popularity import fallback, popularity, recent_popularity
 from models.ranking import Scores
 from models.space import Range, Space
 
@@ -81,8 +81,8 @@ def impersonal(system: System, popularity: Scores) -> Scores:
 
 
 def fit_popularity(learning: Learning, _: Progress) -> PopularitySystem:
-    """Take the popular list, which is there already."""
-    return PopularitySystem(learning.popularity)
+    """Count users."""
+    return PopularitySystem(popularity(learning.train, learning.vocabulary.n_items))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def fit_recent_popularity(learning: Learning, _: Progress) -> PopularitySystem:
     config = learning.configured(RecentPopularityConfig())
     log, n_items = learning.train, learning.vocabulary.n_items
     if config.half_life_h is None:
-        half_life_ms = best_half_life_ms(log, n_items)
+        scores = fallback(log, n_items)
     else:
-        half_life_ms = round(config.half_life_h * HOUR_MS)
-    return PopularitySystem(recent_popularity(log, n_items, half_life_ms=half_life_ms), "recent-popularity")
+        scores = recent_popularity(log, n_items, half_life_ms=round(config.half_life_h * HOUR_MS))
+    return PopularitySystem(scores, "recent-popularity")

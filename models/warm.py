@@ -22,7 +22,7 @@ from models.errors import TrainingError
 from models.events import EventLog
 from models.fitting import Figures, Fitted, clean_log, version_of
 from models.networks import Network
-from models.popularity import popularity
+from models.popularity import fallback
 from models.recommender import Recommender
 from models.sequences import Segments, cut, with_targets
 from models.training import Progress, TrainingConfig, newest_part_ms, refine
@@ -72,7 +72,7 @@ def light_refresh(
         network=network,
         vocabulary=vocabulary,
         rule=recommender.rule,
-        popularity=popularity(log, vocabulary.n_items),
+        popularity=fallback(log, vocabulary.n_items),
         trained_at_ms=recommender.trained_at_ms,
         blend=blend,
     )
@@ -117,7 +117,7 @@ def warm_update(
         network=network.requires_grad_(False).eval(),
         vocabulary=vocabulary,
         rule=rule,
-        popularity=popularity(log, vocabulary.n_items),
+        popularity=fallback(log, vocabulary.n_items),
         trained_at_ms=trained_at_ms,
         blend=blend,
     )

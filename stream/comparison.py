@@ -14,7 +14,7 @@ from models.evaluation import TIE_RULE, lists_at_cut, next_event_lists
 from models.intervals import RESAMPLES, resampled
 from models.learning import Learning, Setting
 from models.lineup import LINEUP, Entry
-from models.popularity import popularity
+from models.popularity import fallback
 from models.quality import ITEM, Scored, next_day_figures, scored
 from models.ranking import Scores
 from models.segment import SegmentRule
@@ -161,12 +161,12 @@ class Bench:
 
     def __init__(self, splits: Sequence[Split], plan: Plan) -> None:
         self._splits, self._plan = splits, plan
-        self._learnt_from: dict[int, tuple[Learning, float]] = {}
+        self._learnt_from: dict[int, Learning] = {}
 
     def run(self, task: Task, watch: Watcher) -> Run:
         """Learn one system with one seed, and measure it."""
         split, plan = self._splits[task.window - 1], self._plan
-        learning, popular_s = self._learning(task.window)
+        learning = self._learning(task.window)
         seed = plan.seeds[0] if task.seed is None else task.seed
         learning = replace(learning, settings=plan.settings.get(task.system, {}), seed=seed)
         title = task.system if len(plan.seeds_of(task.system)) == 1 else f"{task.system}, seed {seed}"
@@ -184,28 +184,23 @@ class Bench:
             for figure, ratio in one.ratios.items()
         }
         estimates = resampled(ratios, resamples=plan.resamples)
-        fit_s = popular_s if task.system == "popularity" else fitted_s - begun_s
         qualities = [one.quality for one in found]
-        return Run(task.system, task.window, task.seed, qualities, estimates, fit_s, lists_s)
+        return Run(task.system, task.window, task.seed, qualities, estimates, fitted_s - begun_s, lists_s)
 
-    def _learning(self, window: int) -> tuple[Learning, float]:
-        """What every system of a window learns from, and how long counting what is popular took."""
+    def _learning(self, window: int) -> Learning:
+        """What every system of a window learns from."""
         if window not in self._learnt_from:
             split, plan = self._splits[window - 1], self._plan
-            begun_s = time.perf_counter()
-            popular = popularity(split.train, split.vocabulary.n_items)
-            popular_s = time.perf_counter() - begun_s
-            learning = Learning(
+            self._learnt_from[window] = Learning(
                 split.train,
                 split.vocabulary,
                 plan.segment,
-                popular,
+                fallback(split.train, split.vocabulary.n_items),
                 neighbours=plan.neighbours,
                 window_ms=plan.window_ms,
                 epochs=plan.epochs,
                 units=plan.units,
             )
-            self._learnt_from[window] = learning, popular_s
         return self._learnt_from[window]
 
 

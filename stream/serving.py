@@ -47,9 +47,6 @@ class Serving:
         }
         #: Which rows may be listed.
         self.available = np.ones(vocabulary.n_items, dtype=np.bool_)
-        self._popularity = np.where(recommender.popularity > 0, recommender.popularity, -np.inf).astype(
-            np.float32
-        )
         for item_id in withdrawn:
             self.set_available(item_id, available=False)
 
@@ -111,7 +108,8 @@ class Serving:
         self, count: int, n: int, *, exclude: list[Rows] | None, max_per_category: int
     ) -> tuple[Rows, Floats]:
         """Return the most popular ``n`` rows, once for each of ``count`` users."""
-        scores = np.broadcast_to(self._popularity, (count, len(self._popularity)))
+        popularity = self.recommender.popularity
+        scores = np.broadcast_to(popularity, (count, len(popularity)))
         return self._top(scores, n, exclude, max_per_category)
 
     def _top(

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.errors import ModelsError
 from models.learning import Learning, Setting
-from models.popularity import popularity
+from models.popularity import fallback
 from models.segment import SegmentRule
 from models.space import Choice, Range, Space
 from models.splits import Split
@@ -113,7 +113,7 @@ def defaults(journal: Path, wanted: Search) -> float:
 def _measure(split: Split, wanted: Search, number: int, settings: Settings) -> Trial:
     """Learn with the settings and measure; a system that these events cannot teach is a trial that failed."""
     begun_s = time.perf_counter()
-    popular = popularity(split.train, split.vocabulary.n_items)
+    popular = fallback(split.train, split.vocabulary.n_items)
     learning = Learning(split.train, split.vocabulary, wanted.segment, popular, wanted.seed)
     try:
         system = entry(wanted.system).learn(replace(learning, settings=settings), lambda _: None)

@@ -7,7 +7,7 @@ import pytest
 
 from models.events import EventLog
 from models.features import HOUR_MS
-from models.popularity import best_half_life_ms, popular_list, popularity, recent_popularity
+from models.popularity import best_half_life_ms, fallback, popular_list, popularity, recent_popularity
 
 
 def _log(*events: tuple[int, int]) -> EventLog:
@@ -100,3 +100,19 @@ def test_no_events_have_no_recent_popularity() -> None:
     """Nor is there anything to choose a half-life by: the longest is taken."""
     assert recent_popularity(_timed(), 3, half_life_ms=1).tolist() == [-np.inf] * 3
     assert best_half_life_ms(_timed(), 3) == 720 * HOUR_MS
+
+
+def test_fallback_is_what_is_popular_of_late_where_fashions_pass() -> None:
+    """A hundred users had item 1 days ago; of late two had item 2, and then others did."""
+    days_ago = [(user, 1, 0) for user in range(100)]
+    of_late = [(user, 2, 100 + user % 7 / 10) for user in range(100, 130)]
+    log = _timed(*days_ago, *of_late)
+    assert popular_list(fallback(log, 3), 2).tolist() == [2, 1]
+    assert popular_list(popularity(log, 3), 2).tolist() == [1, 2]
+
+
+def test_fallback_is_what_was_ever_popular_where_nothing_passes() -> None:
+    """Where an hour tells nothing, the longest half-life counts nearly as users do."""
+    log = _timed(*((user, 1 + (user % 3 == 0), user) for user in range(300)))
+    assert popular_list(fallback(log, 3), 2).tolist() == [1, 2]
+    assert best_half_life_ms(log, 3) == 720 * HOUR_MS

@@ -183,6 +183,16 @@ def test_a_user_of_whom_nothing_is_known_gets_what_is_popular(
     assert effects.kinds == {"popular": 1}
 
 
+def test_what_was_popular_long_ago_is_listed_as_well() -> None:
+    """Its score is a logarithm, which may be below 0; only an item without an event is never listed."""
+    recommender = small_recommender()
+    popularity = np.full(12, -np.inf, np.float32)
+    popularity[[4, 7]] = -3.5, 0.0
+    partition = Partition(serving_of(replace(recommender, popularity=popularity)), RULES)
+    (made,) = lists_of(partition.run(partition.event("u", "brand new", 0)))
+    assert [(item.item_id, item.score) for item in made.items] == [("i7", 0.0), ("i4", -3.5)]
+
+
 def test_one_known_item_makes_the_lists_personal(partition: Partition) -> None:
     """Of a batch, the first list is popular and the second personal, and it stays so within the segment."""
     effects = partition.run(
