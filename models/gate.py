@@ -10,8 +10,9 @@ Axes: T targets, U users with one.
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple, Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -71,8 +72,17 @@ class Verdict:
         )
 
     def as_report(self) -> dict[str, object]:
-        """The figures by name."""
-        return asdict(self) | {"promoted": self.promoted}
+        """The figures by name, to any depth."""
+        standings = {"champion": self.champion._asdict(), "challenger": self.challenger._asdict()}
+        return asdict(self) | standings | {"promoted": self.promoted}
+
+    @classmethod
+    def from_report(cls, said: Mapping[str, Any]) -> Self:
+        """The verdict that ``as_report`` told of, in a file where NaN is null."""
+        standings = {role: Standing(**said[role]) for role in ("champion", "challenger")}
+        low = math.nan if said["gain_low"] is None else said["gain_low"]
+        known = {one.name: said[one.name] for one in fields(cls)}
+        return cls(**known | standings | {"gain_low": low})
 
 
 @dataclass(frozen=True, eq=False)

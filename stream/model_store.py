@@ -28,8 +28,12 @@ class Origin:
 
     ``kind`` is full, warm or light. ``network`` is the version whose network it is, its own but for a
     light refresh; ``before`` the version that was in force when that network came, which a roll-back
-    goes to. ``until_ms`` is the newest event the network was trained on. ``since_full`` counts the
-    warm updates since a full training. ``offsets`` is where each partition of the topics ended.
+    goes to; ``parent`` the version it was made from, or trained to replace. ``until_ms`` is the newest
+    event the network was trained on. ``since_full`` counts the warm updates since a full training.
+
+    ``source`` is the file that was read, or ``topics``; ``offsets`` is where each partition of these
+    ended then. The newest ``held_back`` events of it were not learnt from: the gate's ``verdict`` rests
+    on them, as ``Verdict.as_report`` tells it. ``settings`` are those that weights depend on.
     """
 
     kind: str
@@ -38,19 +42,31 @@ class Origin:
     until_ms: int = 0
     since_full: int = 0
     offsets: Mapping[str, list[int]] = field(default_factory=dict)
+    parent: str = ""
+    source: str = ""
+    held_back: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    verdict: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """What a manifest says; of one that does not, what can be known."""
         known = {one.name for one in fields(cls)}
         said = {name: value for name, value in manifest.origin.items() if name in known}
-        # No event that was trained on is newer than the training.
+        light = said.get("kind") == "light"
         told: dict[str, Any] = {
             "kind": "full",
             "network": manifest.version,
+            # No event that was trained on is newer than the training.
             "until_ms": manifest.trained_at_ms,
+            "parent": said["network"] if light else said.get("before", ""),
         }
         return cls(**told | said)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gate found it not better than its parent."""
+        return self.verdict is not None and not self.verdict["promoted"]
 
     def as_mapping(self) -> dict[str, Any]:
         """As it stands in a manifest."""

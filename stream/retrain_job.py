@@ -10,9 +10,11 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import getLogger
 from typing import Any, Literal, NamedTuple
+
+import polars as pl
 
 from models import artifact
 from models.errors import ModelsError
@@ -25,7 +27,7 @@ from models.warm import light_refresh
 from stream.errors import FreshetError
 from stream.messages import ModelManifest
 from stream.model_store import ModelStore, Origin
-from stream.retraining import Material, first_origin, stored, train_source
+from stream.retraining import Material, first_origin, settings_said, stored, train_source
 from stream.settings import Settings
 from stream.telemetry import RetrainTelemetry
 from stream.weights import load_announced
@@ -85,6 +87,7 @@ class RetrainJob:
         self._telemetry = telemetry
         self._progress = progress
         self._stopping = threading.Event()
+        self._said = settings_said(settings, "retrain")
         self.store = ModelStore(settings)
         self.registry = telemetry.registry
 
@@ -159,13 +162,13 @@ class RetrainJob:
             training=self._config.training,
             progress=self._epoch,
         )
-        version = await self._announce(fitted, first_origin(fitted, material))
+        version = await self._announce(fitted, first_origin(fitted, material, settings=self._said))
         return Run("promoted", "full", "the first weights of this model", version, figures=_figures(fitted))
 
     async def _light(self, champion: Champion, origin: Origin, material: Material) -> Run:
         """Count anew; where the topics hold nothing new there is nothing to count."""
         before = champion.recommender
-        if material.offsets and material.offsets == origin.offsets:
+        if material.offsets and material.offsets == origin.offsets and not origin.held_back:
             return Run("no_data", "light", "nothing came since the weights in force", champion=before.version)
         refreshed = await asyncio.to_thread(
             light_refresh,
@@ -176,8 +179,15 @@ class RetrainJob:
             cleaning=self._config.cleaning,
         )
         manifest = self.store.manifest(before.version)
-        kept = Origin(
-            "light", origin.network, origin.before, origin.until_ms, origin.since_full, material.offsets
+        kept = replace(
+            origin,
+            kind="light",
+            parent=before.version,
+            source=material.name,
+            offsets=material.offsets,
+            held_back=0,
+            settings=self._said,
+            verdict=None,
         )
         version = await self._save(
             refreshed.version,
@@ -198,19 +208,24 @@ class RetrainJob:
             self._show(role, standing)
         if not verdict.promoted:
             return Run("refused", found.kind, verdict.words, None, champion, verdict, _figures(fitted))
-        version = await self._announce(
-            fitted,
-            Origin(
-                found.kind,
-                fitted.recommender.version,
-                champion,
-                found.until_ms,
-                0 if found.kind == "full" else origin.since_full + 1,
-                # Not those of the material: its newest events were held back.
-                {},
-            ),
-        )
+        version = await self._announce(fitted, self._origin(found, champion, origin, material))
         return Run("promoted", found.kind, verdict.words, version, champion, verdict, _figures(fitted))
+
+    def _origin(self, found: Challenge, champion: str, origin: Origin, material: Material) -> Origin:
+        """What is to be said of a challenger; ``origin`` is what the champion says."""
+        return Origin(
+            found.kind,
+            found.fitted.recommender.version,
+            before=champion,
+            parent=champion,
+            until_ms=found.until_ms,
+            since_full=0 if found.kind == "full" else origin.since_full + 1,
+            source=material.name,
+            offsets=material.offsets,
+            held_back=material.events.filter(pl.col("timestamp") > found.until_ms).height,
+            settings=self._said,
+            verdict=found.verdict.as_report(),
+        )
 
     async def _announce(self, fitted: Fitted, origin: Origin) -> str:
         """Save, announce, and delete what is done with."""

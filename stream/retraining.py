@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -93,7 +93,19 @@ def stored(settings: Settings, fitted: Fitted, *, origin: Origin | None = None) 
     return manifest_of(place, written, url=url, announced_at_ms=time.time_ns() // 1_000_000)
 
 
-def first_origin(fitted: Fitted, material: Material) -> Origin:
-    """What is to be said of a model that was trained on all of the material."""
-    version = fitted.recommender.version
-    return Origin("full", version, until_ms=newest_ms(material.events), offsets=material.offsets)
+def first_origin(fitted: Fitted, material: Material, *, settings: Mapping[str, Any] | None = None) -> Origin:
+    """What is to be said of a model that was trained on all of the material, under these settings."""
+    return Origin(
+        "full",
+        fitted.recommender.version,
+        until_ms=newest_ms(material.events),
+        source=material.name,
+        offsets=material.offsets,
+        settings=settings or {},
+    )
+
+
+def settings_said(settings: Settings, *groups: str) -> dict[str, Any]:
+    """The settings that weights depend on, by their names: segments, cleaning, and of other groups."""
+    begins = tuple(f"{group}_" for group in ("segment", "suspicious", *groups))
+    return {name: value for name, value in settings.model_dump().items() if name.startswith(begins)}

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -187,7 +186,7 @@ def _figures(done: "Run", took_s: float) -> dict[str, Any]:
         "version": done.version,
         "champion_version": done.champion,
         "duration_s": took_s,
-        "gate": None if done.verdict is None else asdict(done.verdict),
+        "gate": None if done.verdict is None else done.verdict.as_report(),
     }
     return told | done.figures
 

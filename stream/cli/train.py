@@ -131,7 +131,14 @@ def run_training(
     report: Path | None,
 ) -> None:
     """Train on ``source`` (None: the topics), store, announce, and tell how it went."""
-    from stream.retraining import announce_fitted, first_origin, load_source, topics_source, train_source
+    from stream.retraining import (
+        announce_fitted,
+        first_origin,
+        load_source,
+        settings_said,
+        topics_source,
+        train_source,
+    )
     from stream.topics import require_topics
 
     begun_s = time.monotonic()
@@ -146,7 +153,7 @@ def run_training(
     ):
         fitted = train_source(settings, read, network=network, training=training, progress=tell_epochs(shown))
     trained_s = time.monotonic()
-    origin = first_origin(fitted, read)
+    origin = first_origin(fitted, read, settings=settings_said(settings))
     manifest = asyncio.run(announce_fitted(settings, fitted, announced=announced, origin=origin))
     _print(fitted, train_s=trained_s - read_s)
     artifact = Path(settings.model_store_url) / manifest.url

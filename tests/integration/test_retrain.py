@@ -91,6 +91,7 @@ def test_a_run_reads_compares_announces_and_is_rolled_back(
     figures = json.loads(report.read_text())
     assert figures["kind"] == "warm"
     assert figures["gate"]["targets"] == 120
+    assert set(figures["gate"]["champion"]) == {"mrr", "hit_rate", "coverage"}
     assert figures["outcome"] == ("promoted" if figures["gate"]["gain_low"] > 0 else "refused")
     if figures["outcome"] == "promoted":
         assert run(["retrain", "--rollback"]) == 0

@@ -1,5 +1,6 @@
 """The gate between a challenger and the weights in force."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 import pytest
 
 from models.blend import RANGES, Blend
-from models.gate import HeldBack, judge, lowest_gain
+from models.gate import HeldBack, Standing, Verdict, judge, lowest_gain
 from models.gate_config import GateConfig
 from models.metrics import Ratio
 from models.neighbours import ItemNeighbours
@@ -121,6 +122,18 @@ def test_an_unknown_item_is_a_miss_for_both(vocabulary: Vocabulary) -> None:
         knowing(3, vocabulary), knowing(1, vocabulary), HeldBack.of(walks, vocabulary, CUT_MS), GateConfig()
     )
     assert verdict.champion.mrr == verdict.challenger.mrr == 0
+
+
+@pytest.mark.parametrize("low", [0.05, math.nan])
+def test_a_verdict_can_be_read_from_its_report(low: float) -> None:
+    """The figures have names to any depth; what was not measured is null in a file."""
+    verdict = Verdict("better", Standing(0.2, 0.4, 1.0), Standing(0.3, 0.5, 0.9), 0.1, low, 99, 30)
+    report = verdict.as_report()
+    assert report["challenger"] == {"mrr": 0.3, "hit_rate": 0.5, "coverage": 0.9}
+    assert report["promoted"] is True
+    read = Verdict.from_report(report | {"gain_low": None if math.isnan(low) else low})
+    assert read.words == verdict.words
+    assert (read.champion, read.challenger, read.gain) == (verdict.champion, verdict.challenger, 0.1)
 
 
 def test_the_low_end_is_lower_where_users_disagree() -> None:

@@ -68,7 +68,19 @@ async def test_the_first_weights_are_announced_as_they_are(shop: Shop) -> None:
     store = ModelStore(shop.settings)
     assert store.versions() == [done.version]
     origin = Origin.of(store.manifest(done.version))
-    assert origin == Origin("full", done.version, "", BEGIN_MS + 7000, 0, {"events.click": [1]})
+    assert replace(origin, settings={}) == Origin(
+        "full",
+        done.version,
+        until_ms=BEGIN_MS + 7000,
+        source="topics",
+        offsets={"events.click": [1]},
+    )
+    assert origin.settings == {
+        name: value
+        for name, value in shop.settings.model_dump().items()
+        if name.split("_")[0] in {"segment", "suspicious", "retrain"}
+    }
+    assert origin.settings["retrain_keep"] == 1
     assert shop.counted("promoted") == 1
     assert shop.registry.get_sample_value("freshet_retrain_duration_seconds_count") == 1
     assert shop.registry.get_sample_value("freshet_retrain_last_success_timestamp_seconds") > 1.7e9
@@ -109,7 +121,13 @@ async def test_a_better_challenger_is_announced(shop: Shop, verdicts: list[str])
     assert await version(shop) == done.version != first
     origin = Origin.of(ModelStore(shop.settings).manifest(done.version))
     assert (origin.network, origin.before, origin.since_full) == (done.version, first, 1)
+    assert (origin.parent, origin.source, origin.offsets) == (first, "topics", {"events.click": [2]})
     assert origin.until_ms == NEW_MS + 3000
+    assert origin.held_back == 4 * 30
+    assert origin.settings["retrain_keep"] == 1
+    assert not origin.refused
+    assert origin.verdict["champion"] == {"mrr": 0.2, "hit_rate": 0.4, "coverage": 1.0}
+    assert origin.verdict["challenger"] == {"mrr": 0.3, "hit_rate": 0.5, "coverage": 0.9}
     for role, mrr in (("champion", 0.2), ("challenger", 0.3)):
         labels = {"role": role, "metric": "mrr"}
         assert shop.registry.get_sample_value("freshet_model_quality", labels) == mrr
@@ -150,10 +168,47 @@ async def test_a_light_refresh_announces_the_same_network(shop: Shop) -> None:
     store = ModelStore(shop.settings)
     origin = Origin.of(store.manifest(done.version))
     assert (origin.kind, origin.network, origin.until_ms) == ("light", first, BEGIN_MS + 7000)
+    assert (origin.parent, origin.offsets) == (first, {"events.click": [2]})
     recommender = artifact.load(store.folder / done.version)
     assert recommender.vocabulary.item_row("i13") == 14
     assert (await shop.job().run("light")).outcome == "no_data"
     assert shop.counted("promoted") == 1
+
+
+async def test_a_light_refresh_after_a_challenger_counts_what_was_held_back(
+    shop: Shop, verdicts: list[str]
+) -> None:
+    """Nothing came meanwhile, but the challenger knows nothing of its newest events and their items."""
+    await shop.job().run()
+    shop.come(pl.concat([circling(NEW_MS), circling(NEW_MS + 4000, n_items=14)]))
+    verdicts.append("better")
+    challenger = (await shop.job().run()).version
+    done = await shop.job().run("light")
+    assert done.outcome == "promoted"
+    origin = Origin.of(ModelStore(shop.settings).manifest(done.version))
+    assert (origin.parent, origin.network) == (challenger, challenger)
+    assert (origin.held_back, origin.verdict) == (0, None)
+    assert (await shop.job().run("light")).outcome == "no_data"
+
+
+@pytest.mark.parametrize(
+    ("said", "parent"),
+    [
+        ({}, ""),
+        ({"kind": "warm", "network": "w", "before": "b", "offsets": {}}, "b"),
+        ({"kind": "light", "network": "w", "before": "b", "of a later freshet": 1}, "w"),
+    ],
+)
+async def test_what_an_older_manifest_does_not_say_is_made_of_what_it_does(
+    shop: Shop, said: dict[str, object], parent: str
+) -> None:
+    """Where it came from, as far as that can be known; the rest is empty."""
+    first = (await shop.job().run()).version
+    manifest = replace(ModelStore(shop.settings).manifest(first), origin=said)
+    origin = Origin.of(manifest)
+    assert (origin.parent, origin.source, origin.held_back, origin.verdict) == (parent, "", 0, None)
+    assert not origin.refused
+    assert origin.until_ms == manifest.trained_at_ms
 
 
 async def test_a_champion_that_cannot_be_read_fails_the_run(shop: Shop) -> None:

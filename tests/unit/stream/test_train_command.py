@@ -34,6 +34,10 @@ def test_a_file_becomes_an_artifact(tmp_path: Path, events: Path, capsys: pytest
     assert (figures["events"], figures["users"], figures["items"]) == (320, 40, 10)
     folder = Path(figures["artifact"])
     assert folder == store / "shop" / figures["version"]
+    origin = artifact.read_manifest(folder).origin
+    assert origin["source"] == str(events)
+    assert origin["settings"]["segment_max_events"] == 64
+    assert not [name for name in origin["settings"] if name.startswith("retrain_")]
     recommender = artifact.load(folder)
     assert (recommender.state_size, recommender.network.config.cell) == (8, "rnn")
     assert recommender.scores(np.zeros((1, 8), np.float32)).shape == (1, 11)
