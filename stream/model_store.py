@@ -93,6 +93,13 @@ class ModelStore:
         aged = ((path.parent.name[:TIME_LENGTH], path.stat().st_mtime_ns, path.parent.name) for path in found)
         return [name for _, _, name in sorted(aged)]
 
+    def refused(self, version: str) -> bool:
+        """Whether the gate refused a version; of one whose manifest cannot be read nothing is known."""
+        try:
+            return Origin.of(self.manifest(version)).refused
+        except ArtifactError:
+            return False
+
     def before(self, version: str) -> str:
         """The version that a roll-back from ``version`` goes to. Raises FreshetError where there is none."""
         origin = Origin.of(self.manifest(version))
@@ -103,7 +110,7 @@ class ModelStore:
         older = [
             earlier
             for earlier in (there[: there.index(version)] if version in there else [])
-            if Origin.of(self.manifest(earlier)).network != origin.network
+            if Origin.of(self.manifest(earlier)).network != origin.network and not self.refused(earlier)
         ]
         if told or not older:
             gone = f"; {told}, which came before it, is there no more" if told else ""
@@ -117,13 +124,16 @@ class ModelStore:
             self.folder / version, self.manifest(version), url=folder, announced_at_ms=announced_at_ms
         )
 
-    def collect(self, *, keep: int, needed: Iterable[str]) -> list[str]:
-        """Delete all but the newest ``keep`` artifacts and those ``needed``, and what a killed job left.
+    def collect(self, *, keep: int, keep_refused: int, needed: Iterable[str]) -> list[str]:
+        """Delete all but the newest ``keep`` artifacts, the newest refused ones, and those ``needed``.
 
         Returns the versions that are gone.
         """
-        spared = {*self.versions()[-keep:], *needed}
-        gone = [version for version in self.versions() if version not in spared]
+        there = self.versions()
+        refused = [version for version in there if self.refused(version)]
+        taken = [version for version in there if version not in refused]
+        spared = {*taken[-keep:], *refused[len(refused) - min(keep_refused, len(refused)) :], *needed}
+        gone = [version for version in there if version not in spared]
         for version in gone:
             # Renamed first: whoever reads meanwhile finds all of it or nothing.
             draft = self.folder / f".{version}-gone"

@@ -48,13 +48,17 @@ class Ties(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """How a run ended; ``reason`` is a line for a person, ``version`` what was announced, if anything."""
+    """How a run ended; ``reason`` is a line for a person, ``version`` what was announced, if anything.
+
+    ``refused`` is the version of a challenger that was kept though the gate refused it.
+    """
 
     outcome: Outcome
     kind: Kind | Literal["rollback"]
     reason: str
     version: str | None = None
     champion: str | None = None
+    refused: str | None = None
     verdict: Verdict | None = None
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -147,7 +151,8 @@ class RetrainJob:
             )
         except TooFewEvents as few:
             return Run("no_data", chosen, str(few), champion=manifest.version)
-        return await self._settled(found, manifest.version, origin, material)
+        said = self._origin(found, manifest.version, origin, material)
+        return await self._settled(found, manifest.version, said)
 
     async def _first(self, material: Material) -> Run:
         """Train from nothing; there is nothing to be better than."""
@@ -201,15 +206,23 @@ class RetrainJob:
         )
         return Run("promoted", "light", "counts of the newest events", version, before.version)
 
-    async def _settled(self, found: Challenge, champion: str, origin: Origin, material: Material) -> Run:
-        """Announce a challenger that passed; keep the figures of either."""
+    async def _settled(self, found: Challenge, champion: str, said: Origin) -> Run:
+        """Announce a challenger that passed, keep one that did not; ``said`` has the figures of either."""
         verdict, fitted = found.verdict, found.fitted
         for role, standing in (("champion", verdict.champion), ("challenger", verdict.challenger)):
             self._show(role, standing)
-        if not verdict.promoted:
-            return Run("refused", found.kind, verdict.words, None, champion, verdict, _figures(fitted))
-        version = await self._announce(fitted, self._origin(found, champion, origin, material))
-        return Run("promoted", found.kind, verdict.words, version, champion, verdict, _figures(fitted))
+        outcome: Outcome = "promoted" if verdict.promoted else "refused"
+        version = await self._announce(fitted, said) if verdict.promoted else None
+        refused = None if verdict.promoted else await self._keep(fitted, said, champion)
+        return Run(outcome, found.kind, verdict.words, version, champion, refused, verdict, _figures(fitted))
+
+    async def _keep(self, fitted: Fitted, said: Origin, champion: str) -> str | None:
+        """Save a challenger that nobody is told of, for a person to look at; returns its version."""
+        if not self._settings.retrain_keep_refused:
+            return None
+        await asyncio.to_thread(stored, self._settings, fitted, origin=said)
+        await self._collect(champion)
+        return fitted.recommender.version
 
     def _origin(self, found: Challenge, champion: str, origin: Origin, material: Material) -> Origin:
         """What is to be said of a challenger; ``origin`` is what the champion says."""
@@ -239,9 +252,17 @@ class RetrainJob:
         # Whether workers would take it is known before they are told.
         await asyncio.to_thread(load_announced, self._settings, manifest)
         await self._ties.announce(manifest)
-        needed = self.store.needed(version)
-        await asyncio.to_thread(self.store.collect, keep=self._settings.retrain_keep, needed=needed)
+        await self._collect(version)
         return version
+
+    async def _collect(self, in_force: str) -> None:
+        """Delete the artifacts that are done with."""
+        await asyncio.to_thread(
+            self.store.collect,
+            keep=self._settings.retrain_keep,
+            keep_refused=self._settings.retrain_keep_refused,
+            needed=self.store.needed(in_force),
+        )
 
     async def roll_back(self) -> Run:
         """Announce the version that was in force before the network that is in force now."""

@@ -190,6 +190,9 @@ class Settings(BaseSettings):
     retrain_keep: Annotated[int, Field(ge=1, le=100_000)] = Field(
         10, description="newest artifacts kept, beside the one in force and the one before it"
     )
+    retrain_keep_refused: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        5, description="newest challengers kept beside these that the gate refused; 0: none"
+    )
     batch_max_events: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         20_000, description="most events taken from Kafka at once"
     )

@@ -173,6 +173,8 @@ def _once(
         job = _job(settings, source, training, progress=tell_epochs(shown))
         done = asyncio.run(job.run(kind))
     told = f": announced {done.version} on {settings.topics.models}" if done.version else ""
+    if done.refused:
+        told = f": kept as {done.refused}"
     console.line(f"{done.outcome} ({done.kind}): {done.reason}{told}")
     console.write_report(report, _figures(done, time.monotonic() - begun_s))
 
@@ -185,6 +187,7 @@ def _figures(done: "Run", took_s: float) -> dict[str, Any]:
         "reason": done.reason,
         "version": done.version,
         "champion_version": done.champion,
+        "refused_version": done.refused,
         "duration_s": took_s,
         "gate": None if done.verdict is None else done.verdict.as_report(),
     }

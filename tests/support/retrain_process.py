@@ -64,10 +64,11 @@ class Shop:
 
     def job(self) -> RetrainJob:
         """Return a job over them."""
-        ties = Ties(self._read, self.announced, self.announce)
+        ties = Ties(self.read, self.announced, self.announce)
         return RetrainJob(self.settings, ties, config=CONFIG, telemetry=self.telemetry)
 
-    async def _read(self) -> Material:
+    async def read(self) -> Material:
+        """Return everything there is."""
         return Material("topics", self.events, None, offsets={"events.click": [self.end]})
 
     def come(self, events: pl.DataFrame) -> None:

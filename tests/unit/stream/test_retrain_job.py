@@ -19,9 +19,10 @@ from stream import retrain_job
 from stream.errors import ArtifactRefused, FreshetError
 from stream.model_store import ModelStore, Origin
 from stream.retrain_job import Clock
+from stream.retraining import first_origin, stored, train_source
 from stream.settings import Settings
 from tests.support.kafka_broker import PROJECT
-from tests.support.retrain_process import BEGIN_MS, Shop, circling
+from tests.support.retrain_process import BEGIN_MS, CONFIG, Shop, circling
 
 NEW_MS = BEGIN_MS + 100_000
 
@@ -145,8 +146,44 @@ async def test_a_challenger_that_does_not_pass_is_refused(
     assert (done.outcome, done.version) == ("refused", None)
     assert done.reason.startswith(f"{reason}: MRR 0.3000 against 0.2000")
     assert await version(shop) == first
-    assert ModelStore(shop.settings).versions() == [first]
+    store = ModelStore(shop.settings)
+    assert store.versions() == [first, done.refused]
+    artifact.load(store.folder / done.refused)
+    origin = Origin.of(store.manifest(done.refused))
+    assert origin.refused
+    assert (origin.verdict["reason"], origin.verdict["challenger"]["mrr"]) == (reason, 0.3)
     assert shop.counted("refused") == 1
+
+
+@pytest.mark.parametrize(("keep", "refusals"), [(0, 2), (2, 3)])
+async def test_the_newest_refused_are_kept_and_push_nothing_else_out(
+    tmp_path: Path, verdicts: list[str], keep: int, refusals: int
+) -> None:
+    """So many of them; the one in force is needed though only one artifact is kept otherwise."""
+    shop = Shop(tmp_path, retrain_keep=1, retrain_keep_refused=keep)
+    first = (await shop.job().run()).version
+    shop.come(circling(NEW_MS))
+    verdicts += ["not better"] * refusals
+    kept = [(await shop.job().run()).refused for _ in range(refusals)]
+    newest = kept[refusals - keep :]
+    assert kept == [None] * 2 if keep == 0 else None not in kept
+    assert ModelStore(shop.settings).versions() == [first, *newest]
+
+
+async def test_a_rollback_without_a_known_parent_passes_what_was_refused_over(
+    shop: Shop, verdicts: list[str]
+) -> None:
+    """`freshet train` knows of no weights before its own; what stood in force last is the one to go to."""
+    first = (await shop.job().run()).version
+    shop.come(circling(NEW_MS))
+    verdicts.append("not better")
+    await shop.job().run()
+    store, material = ModelStore(shop.settings), await shop.read()
+    training = replace(CONFIG.training, seed=99)
+    fitted = train_source(shop.settings, material, network=CONFIG.network, training=training)
+    trained = stored(shop.settings, fitted, origin=first_origin(fitted, material))
+    assert len(store.versions()) == 3
+    assert store.before(trained.version) == first
 
 
 async def test_every_so_many_retrainings_one_is_full(tmp_path: Path, verdicts: list[str]) -> None:
