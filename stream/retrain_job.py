@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from models import artifact
-from models.errors import ModelsError
 from models.fitting import Fitted
 from models.gate import Standing, Verdict
 from models.gate_config import GateConfig
@@ -299,47 +298,3 @@ def _figures(fitted: Fitted) -> dict[str, Any]:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-class Clock:
-    """When which kind of run is due: retrainings and light refreshes, each at its own interval."""
-
-    def __init__(self, settings: Settings, *, now_s: float) -> None:
-        """Begin with a retraining at once."""
-        self._every_s = {"train": settings.retrain_interval_s, "light": settings.retrain_light_interval_s}
-        self._due_s = {"train": now_s, "light": now_s + self._every_s["light"]}
-        if not self._every_s["light"]:
-            self._due_s["light"] = math.inf
-
-    def next(self, now_s: float) -> tuple[Kind | None, float]:
-        """The kind of the next run (None: a retraining), and how long it is until then.
-
-        Where both are due the retraining comes first. The interval is between beginnings; one that was
-        missed because a run took long is not made up for.
-        """
-        what = min(self._due_s, key=lambda name: (max(self._due_s[name], now_s), name != "train"))
-        return ("light" if what == "light" else None), max(0.0, self._due_s[what] - now_s)
-
-    def began(self, kind: Kind | None, now_s: float) -> None:
-        """Note the beginning of a run."""
-        what = "light" if kind == "light" else "train"
-        self._due_s[what] = now_s + self._every_s[what]
-
-
-async def run_on(job: RetrainJob, clock: Clock, stopping: asyncio.Event, mine: Callable[[], bool]) -> None:
-    """Run whenever it is time, until told to stop; ``mine`` says whether it is this process's turn.
-
-    What a person can set right is logged, and tried again at the next time.
-    """
-    while not stopping.is_set():
-        kind, wait_s = clock.next(time.monotonic())
-        try:
-            await asyncio.wait_for(stopping.wait(), wait_s)
-        except TimeoutError:
-            clock.began(kind, time.monotonic())
-            if not mine():
-                continue
-            try:
-                await job.run(kind)
-            except (FreshetError, ModelsError) as error:
-                log.error("a run failed: %s", error)  # noqa: TRY400 - one line is enough

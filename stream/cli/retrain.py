@@ -196,7 +196,7 @@ def _figures(done: "Run", took_s: float) -> dict[str, Any]:
 
 async def _serve(settings: "Settings", source: "Source | None", training: dict[str, Any]) -> None:
     """Run on until stopped (Ctrl-C or TERM)."""
-    from stream.retrain_job import Clock, run_on
+    from stream.retrain_clock import Clock, run_on
     from stream.turn import Turn
     from stream.web import Answers, WebServer
 

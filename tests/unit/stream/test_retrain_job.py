@@ -18,7 +18,7 @@ from models.succession import Challenge, newest_ms
 from stream import retrain_job
 from stream.errors import ArtifactRefused, FreshetError
 from stream.model_store import ModelStore, Origin
-from stream.retrain_job import Clock
+from stream.retrain_clock import Clock
 from stream.retraining import first_origin, stored, train_source
 from stream.settings import Settings
 from tests.support.kafka_broker import PROJECT
