@@ -148,6 +148,13 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trained_at: TimestampMs
     announced_at: TimestampMs
     metrics: Annotated[dict[str, float], Meta(description="Figures it was chosen by.")] = {}
+    previous_version: (
+        Annotated[
+            str,
+            Meta(min_length=1, description="Where a roll-back goes; of weights a person put in force again."),
+        ]
+        | None
+    ) = None
 
 
 class EventTime(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ go on; workers do not.
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,6 +86,18 @@ class ModelStore:
         """What an artifact says of itself. Raises ArtifactError."""
         return artifact.read_manifest(self.folder / version)
 
+    def require(self, version: str) -> Manifest:
+        """What a kept artifact says of itself.
+
+        Raises FreshetError, with the nearest versions, where there is none, and ArtifactError.
+        """
+        there = self.versions()
+        if version not in there:
+            nearest = ", ".join(get_close_matches(version, there, n=3, cutoff=0.0))
+            hint = f"the nearest are {nearest}" if nearest else "set FRESHET_MODEL_STORE, or train first"
+            raise FreshetError(f"there is no model {version} in {self.folder}; {hint}")
+        return self.manifest(version)
+
     def versions(self) -> list[str]:
         """The versions that are there, oldest first: names begin with the second, files tell finer."""
         if not self.folder.is_dir():
@@ -100,10 +113,14 @@ class ModelStore:
         except ArtifactError:
             return False
 
-    def before(self, version: str) -> str:
-        """The version that a roll-back from ``version`` goes to. Raises FreshetError where there is none."""
+    def before(self, announced: ModelManifest) -> str:
+        """The version that a roll-back goes to from what is announced.
+
+        Raises FreshetError where there is none.
+        """
+        version = announced.version
         origin = Origin.of(self.manifest(version))
-        told, there = origin.before, self.versions()
+        told, there = announced.previous_version or origin.before, self.versions()
         if told in there:
             return told
         # A light refresh has the network of what it refreshed, which is nothing to go back to.
@@ -141,14 +158,12 @@ class ModelStore:
             shutil.rmtree(draft)
         return gone
 
-    def needed(self, version: str | None) -> set[str]:
+    def needed(self, announced: ModelManifest) -> set[str]:
         """The version in force and the one before it."""
-        if version is None:
-            return set()
         try:
-            return {version, self.before(version)}
+            return {announced.version, self.before(announced)}
         except (ArtifactError, FreshetError):
-            return {version}
+            return {announced.version}
 
 
 async def announced(settings: Settings) -> ModelManifest | None:

@@ -53,7 +53,7 @@ class Run:
     """
 
     outcome: Outcome
-    kind: Kind | Literal["rollback"]
+    kind: Kind
     reason: str
     version: str | None = None
     champion: str | None = None
@@ -134,7 +134,9 @@ class RetrainJob:
         recommender = await asyncio.to_thread(load_announced, self._settings, manifest)
         origin = Origin.of(artifact.read_manifest(self.store.folder / manifest.version))
         if kind == "light":
-            return await self._light(Champion(recommender, origin.until_ms), origin, material)
+            # Weights that a person put in force again came after others than their manifest says.
+            came = replace(origin, before=manifest.previous_version or origin.before)
+            return await self._light(Champion(recommender, origin.until_ms), came, material)
         due = origin.since_full + 1 >= self._settings.retrain_full_every
         chosen: Literal["full", "warm"] = kind or ("full" if due else "warm")
         try:
@@ -151,7 +153,7 @@ class RetrainJob:
         except TooFewEvents as few:
             return Run("no_data", chosen, str(few), champion=manifest.version)
         said = self._origin(found, manifest.version, origin, material)
-        return await self._settled(found, manifest.version, said)
+        return await self._settled(found, manifest, said)
 
     async def _first(self, material: Material) -> Run:
         """Train from nothing; there is nothing to be better than."""
@@ -205,7 +207,7 @@ class RetrainJob:
         )
         return Run("promoted", "light", "counts of the newest events", version, before.version)
 
-    async def _settled(self, found: Challenge, champion: str, said: Origin) -> Run:
+    async def _settled(self, found: Challenge, champion: ModelManifest, said: Origin) -> Run:
         """Announce a challenger that passed, keep one that did not; ``said`` has the figures of either."""
         verdict, fitted = found.verdict, found.fitted
         for role, standing in (("champion", verdict.champion), ("challenger", verdict.challenger)):
@@ -213,9 +215,11 @@ class RetrainJob:
         outcome: Outcome = "promoted" if verdict.promoted else "refused"
         version = await self._announce(fitted, said) if verdict.promoted else None
         refused = None if verdict.promoted else await self._keep(fitted, said, champion)
-        return Run(outcome, found.kind, verdict.words, version, champion, refused, verdict, _figures(fitted))
+        return Run(
+            outcome, found.kind, verdict.words, version, champion.version, refused, verdict, _figures(fitted)
+        )
 
-    async def _keep(self, fitted: Fitted, said: Origin, champion: str) -> str | None:
+    async def _keep(self, fitted: Fitted, said: Origin, champion: ModelManifest) -> str | None:
         """Save a challenger that nobody is told of, for a person to look at; returns its version."""
         if not self._settings.retrain_keep_refused:
             return None
@@ -251,10 +255,10 @@ class RetrainJob:
         # Whether workers would take it is known before they are told.
         await asyncio.to_thread(load_announced, self._settings, manifest)
         await self._ties.announce(manifest)
-        await self._collect(version)
+        await self._collect(manifest)
         return version
 
-    async def _collect(self, in_force: str) -> None:
+    async def _collect(self, in_force: ModelManifest) -> None:
         """Delete the artifacts that are done with."""
         await asyncio.to_thread(
             self.store.collect,
@@ -262,19 +266,6 @@ class RetrainJob:
             keep_refused=self._settings.retrain_keep_refused,
             needed=self.store.needed(in_force),
         )
-
-    async def roll_back(self) -> Run:
-        """Announce the version that was in force before the network that is in force now."""
-        manifest = await self._ties.announced()
-        if manifest is None:
-            raise FreshetError(
-                f"nothing is announced for the model {self.store.name}; there is nothing to go back from"
-            )
-        version = self.store.before(manifest.version)
-        earlier = self.store.announcement(version, announced_at_ms=_now_ms())
-        await asyncio.to_thread(load_announced, self._settings, earlier)
-        await self._ties.announce(earlier)
-        return Run("promoted", "rollback", f"rolled back from {manifest.version}", version, manifest.version)
 
     # Metrics.
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -68,9 +69,7 @@ def error(text: str) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Print a table: drawn on a terminal, a header line and tab-separated lines in a pipe."""
     if not sys.stdout.isatty():
-        line("\t".join(columns))
-        for row in rows:
-            line("\t".join(str(cell) for cell in row))
+        _tabbed(chain([columns], rows))
         return
     from rich.table import Table
 
@@ -80,11 +79,33 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     rich_console().print(drawn)
 
 
+def lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a row a line with no cell cut, so that it can be copied: padded on a terminal, else tabs."""
+    every = [[str(cell) for cell in row] for row in (columns, *rows)]
+    if not sys.stdout.isatty():
+        _tabbed(every)
+        return
+    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+    for row in every:
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _tabbed(rows: Iterable[Sequence[object]]) -> None:
+    """Print rows for a program to read."""
+    for row in rows:
+        line("\t".join(str(cell) for cell in row))
+
+
 def rich_console(*, stderr: bool = False) -> "Console":
     """Make the Rich console of a stream, for live displays on a terminal."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
+
+
+def json_text(figures: Any) -> None:
+    """Print a result as JSON, as a report has it."""
+    line(_as_json(figures))
 
 
 def write_report(path: Path | None, figures: Mapping[str, Any]) -> None:
@@ -94,7 +115,7 @@ def write_report(path: Path | None, figures: Mapping[str, Any]) -> None:
     """
     if path is None:
         return
-    text = json.dumps(_jsonable(figures), indent=2, allow_nan=False) + "\n"
+    text = _as_json(figures) + "\n"
     draft = path.with_name(path.name + ".part")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -224,6 +245,11 @@ class _RichProgress:
 def _escaped(text: str) -> str:
     """Keep Rich from reading brackets in data as markup."""
     return text.replace("[", "\\[")
+
+
+def _as_json(figures: Any) -> str:
+    """Figures as JSON; what is not a number (NaN, infinity) is null."""
+    return json.dumps(_jsonable(figures), indent=2, allow_nan=False)
 
 
 def _jsonable(value: Any) -> Any:

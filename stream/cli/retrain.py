@@ -49,9 +49,7 @@ Work = Annotated[
         "auto: full or warm by FRESHET_RETRAIN_FULL_EVERY. With --once.",
     ),
 ]
-Rollback = Annotated[
-    bool, typer.Option("--rollback", help="Announce what was in force before the present network, and end.")
-]
+Rollback = Annotated[bool, typer.Option("--rollback", help="The same as `freshet models rollback`.")]
 
 
 def retrain(
@@ -93,13 +91,15 @@ def retrain(
         model_name=model_name,
         http_port=http_port,
     )
+    if rollback:
+        from stream.cli.models import roll_back
+
+        roll_back(settings)
+        return
     source = source_of(file, items, columns=columns, time_unit=time_unit)
     training = {"seed": seed, **given(epochs=epochs)}
     with using_threads(threads):
-        if rollback:
-            done = asyncio.run(_job(settings, source, training).roll_back())
-            console.line(f"{done.reason}: announced {done.version} on {settings.topics.models}")
-        elif once:
+        if once:
             _once(settings, source, training, None if kind == "auto" else kind, report)
         else:
             from stream.logs import configure
@@ -174,7 +174,7 @@ def _once(
         done = asyncio.run(job.run(kind))
     told = f": announced {done.version} on {settings.topics.models}" if done.version else ""
     if done.refused:
-        told = f": kept as {done.refused}"
+        told = f": kept as {done.refused}, which `freshet models promote` can announce"
     console.line(f"{done.outcome} ({done.kind}): {done.reason}{told}")
     console.write_report(report, _figures(done, time.monotonic() - begun_s))
 

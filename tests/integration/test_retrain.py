@@ -22,12 +22,11 @@ from stream.embedded import EmbeddedBroker
 from stream.history import HistoryReader
 from stream.model_store import announced
 from stream.ordering import in_time_order
-from stream.retraining import Material, announce_fitted, first_origin, train_source
 from stream.settings import Settings
 from stream.topics import topic_specs
 from stream.turn import Turn
 from tests.support.kafka_broker import PROJECT, KafkaBroker
-from tests.support.retrain_process import BEGIN_MS, CONFIG, circling
+from tests.support.retrain_process import BEGIN_MS, circling, trained
 
 LIMIT_S = 120
 POLL_S = 0.05
@@ -53,14 +52,6 @@ async def deliver(settings: Settings, events: pl.DataFrame) -> None:
     async with clients.running(delivery_producer(settings), settings) as producer:
         delivery = Delivery(producer, settings.topics.events, partitions=settings.partitions)
         await delivery.send(next(iter(in_time_order([events]))))
-
-
-def trained(settings: Settings) -> str:
-    """Let a model of the first events be in force; returns its version."""
-    material = Material("old", circling(), None)
-    fitted = train_source(settings, material, network=CONFIG.network, training=CONFIG.training)
-    manifest = asyncio.run(announce_fitted(settings, fitted, origin=first_origin(fitted, material)))
-    return manifest.version
 
 
 def in_force(settings: Settings) -> str:
@@ -93,6 +84,7 @@ def test_a_run_reads_compares_announces_and_is_rolled_back(
     assert figures["gate"]["targets"] == 120
     assert set(figures["gate"]["champion"]) == {"mrr", "hit_rate", "coverage"}
     assert figures["outcome"] == ("promoted" if figures["gate"]["gain_low"] > 0 else "refused")
+    assert (figures["refused_version"] is None) == (figures["outcome"] == "promoted")
     if figures["outcome"] == "promoted":
         assert run(["retrain", "--rollback"]) == 0
         assert in_force(settings) != figures["version"]

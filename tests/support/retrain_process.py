@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -18,9 +19,10 @@ from models.networks import NetworkConfig
 from models.succession import SuccessionConfig
 from models.training import TrainingConfig
 from models.warm import WarmConfig
+from stream.kept_models import Chooser
 from stream.messages import ModelManifest, decode_manifest, encode
 from stream.retrain_job import RetrainJob, Ties
-from stream.retraining import Material
+from stream.retraining import Material, announce_fitted, first_origin, train_source
 from stream.settings import Settings
 from stream.telemetry import RetrainTelemetry
 
@@ -50,6 +52,14 @@ def circling(
     )
 
 
+def trained(settings: Settings, *, seed: int = 1) -> str:
+    """Train on the first events and announce it, as `freshet train` does; returns the version."""
+    material = Material("old", circling(), None)
+    training = replace(CONFIG.training, seed=seed)
+    fitted = train_source(settings, material, network=CONFIG.network, training=training)
+    return asyncio.run(announce_fitted(settings, fitted, origin=first_origin(fitted, material))).version
+
+
 class Shop:
     """Events in memory, and the models topic as a file that a record replaces."""
 
@@ -66,6 +76,10 @@ class Shop:
         """Return a job over them."""
         ties = Ties(self.read, self.announced, self.announce)
         return RetrainJob(self.settings, ties, config=CONFIG, telemetry=self.telemetry)
+
+    def chooser(self) -> Chooser:
+        """Return what a person chooses models with."""
+        return Chooser(self.settings, self.announced, self.announce)
 
     async def read(self) -> Material:
         """Return everything there is."""

@@ -131,6 +131,8 @@ def test_no_arguments_is_wrong_use_with_the_help(capsys):
         ["forget", "u1"],
         ["dead-letters", "list"],
         ["dead-letters", "redrive"],
+        ["models", "list"],
+        ["models", "rollback"],
     ],
     ids=str,
 )

@@ -156,7 +156,7 @@ async def test_a_challenger_that_does_not_pass_is_refused(
 
 
 @pytest.mark.parametrize(("keep", "refusals"), [(0, 2), (2, 3)])
-async def test_the_newest_refused_are_kept_and_push_nothing_else_out(
+async def test_the_newest_refused_are_kept(
     tmp_path: Path, verdicts: list[str], keep: int, refusals: int
 ) -> None:
     """So many of them; the one in force is needed though only one artifact is kept otherwise."""
@@ -183,7 +183,7 @@ async def test_a_rollback_without_a_known_parent_passes_what_was_refused_over(
     fitted = train_source(shop.settings, material, network=CONFIG.network, training=training)
     trained = stored(shop.settings, fitted, origin=first_origin(fitted, material))
     assert len(store.versions()) == 3
-    assert store.before(trained.version) == first
+    assert store.before(trained) == first
 
 
 async def test_every_so_many_retrainings_one_is_full(tmp_path: Path, verdicts: list[str]) -> None:
@@ -278,18 +278,30 @@ async def test_a_rollback_goes_to_what_was_before_the_network(shop: Shop, verdic
     refreshed = (await shop.job().run("light")).version
     assert await version(shop) == refreshed
     assert set(ModelStore(shop.settings).versions()) == {light, refreshed}
-    done = await shop.job().roll_back()
-    assert done.version == light == await version(shop)
+    done = await shop.chooser().roll_back()
+    assert (done.replaced, done.version) == (refreshed, light)
+    assert await version(shop) == light
     assert first not in ModelStore(shop.settings).versions()
     assert second != light
     with pytest.raises(FreshetError, match=f"no model to go back to from {light}"):
-        await shop.job().roll_back()
+        await shop.chooser().roll_back()
 
 
-async def test_nothing_announced_cannot_be_rolled_back(shop: Shop) -> None:
-    """One line says so."""
-    with pytest.raises(FreshetError, match="nothing is announced for the model shop"):
-        await shop.job().roll_back()
+async def test_a_choice_by_hand_outlives_light_refreshes_and_pruning(shop: Shop, verdicts: list[str]) -> None:
+    """A refused challenger is put in force and refreshed: what was in force before is kept to go back to."""
+    first = (await shop.job().run()).version
+    shop.come(circling(NEW_MS))
+    verdicts.append("not better")
+    refused = (await shop.job().run()).refused
+    await shop.chooser().promote(refused)
+    await shop.chooser().promote(first)
+    shop.come(circling(NEW_MS + 50_000, n_items=14))
+    light = (await shop.job().run("light")).version
+    store = ModelStore(shop.settings)
+    assert (await version(shop), Origin.of(store.manifest(light)).before) == (light, refused)
+    store.collect(keep=1, keep_refused=0, needed=store.needed(await shop.announced()))
+    assert set(store.versions()) == {refused, light}
+    assert (await shop.chooser().roll_back()).version == refused
 
 
 async def test_a_job_told_to_stop_gives_its_training_up(shop: Shop) -> None:
