@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -13,6 +14,7 @@ from yarl import URL
 
 from stream.errors import FreshetError
 from stream.fence import claim, renew
+from stream.rights import refusal
 from stream.settings import Settings
 from stream.store import PartitionStore
 from stream.transactions import Transactions
@@ -162,6 +164,15 @@ class StreamApp(faust.App):
         """Keep the claims on this worker's partitions from being forgotten. Raises ``PartitionLost``."""
         await self.transactions.renew()
         await renew(self.settings, self.batch_producer.claims.held(self.partitions_assigned()))
+
+    async def check_membership(self) -> None:
+        """Raise what keeps this worker out of its group, ``NotAllowed`` for want of a right."""
+        if self._consumer is None:
+            return
+        try:
+            await self.batch_consumer.check()
+        except KafkaError as error:
+            raise refusal(error, "Read") or error from error
 
     async def finish(self) -> None:
         """Stop reading, deliver what is under way, commit it."""

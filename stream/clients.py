@@ -11,19 +11,16 @@ from typing import Any, Final, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     NodeNotReadyError,
     RequestTimedOutError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
 )
 from aiokafka.structs import ConsumerRecord
 
 from stream.errors import BrokerUnavailable, FreshetError, TopicError
+from stream.rights import refusal
 from stream.settings import Settings
 
 REQUEST_LIMIT_MS: Final = 15_000
@@ -33,12 +30,9 @@ FETCH_LIMIT_MS: Final = 1_000
 """How long one look at a partition waits for records."""
 
 _UNREACHABLE = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
-_FORBIDDEN = (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-)
+
+_OPERATIONS: Final[dict[type, str]] = {AIOKafkaConsumer: "Read", AIOKafkaProducer: "Write"}
+"""What each client does to topics."""
 
 Client = TypeVar("Client", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 
@@ -63,20 +57,18 @@ def admin(settings: Settings) -> AIOKafkaAdminClient:
 async def running(client: Client, settings: Settings) -> AsyncIterator[Client]:
     """Start the client, give it, and stop it.
 
-    Raises ``BrokerUnavailable`` when no broker answers, at the start or later, and
-    ``FreshetError`` for what the broker refuses.
+    Raises ``BrokerUnavailable`` when no broker answers, at the start or later, ``NotAllowed`` for want
+    of a right, and ``FreshetError`` for what else the broker refuses.
     """
     try:
         await client.start()
         yield client
     except _UNREACHABLE as error:
         raise BrokerUnavailable(_unreachable(settings)) from error
-    except _FORBIDDEN as error:
-        raise FreshetError(
-            f"the broker at {settings.brokers} does not allow this: {_words(error)}; "
-            "check FRESHET_SASL_USERNAME and the user's rights"
-        ) from error
     except KafkaError as error:
+        refused = refusal(error, _OPERATIONS.get(type(client), "Describe"))
+        if refused is not None:
+            raise refused from error
         raise FreshetError(f"the broker at {settings.brokers} answered: {_words(error)}") from error
     finally:
         await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
@@ -92,7 +84,10 @@ async def topic_partitions(settings: Settings, topic: str) -> list[TopicPartitio
     async with running(admin(settings), settings) as client:
         count = (await partition_counts(client)).get(topic, 0)
     if not count:
-        raise TopicError(f"topic {topic} does not exist on {settings.brokers}; make it with `freshet topics`")
+        raise TopicError(
+            f"topic {topic} does not exist on {settings.brokers}, or may not be seen; "
+            "make it with `freshet topics`"
+        )
     return [TopicPartition(topic, number) for number in range(count)]
 
 

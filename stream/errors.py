@@ -4,6 +4,7 @@
     ├── UsageError                the command was used wrongly; exit status 2
     │   └── SettingsError         a setting is wrong: its name, its value, what is allowed
     ├── BrokerUnavailable         no Kafka broker answers (retriable)
+    ├── NotAllowed                a broker refuses a login or a right
     ├── TopicError                a topic is missing or has the wrong shape
     ├── DatasetError              a file of events or items cannot be read
     ├── PortInUse                 the HTTP port is taken
@@ -39,6 +40,10 @@ class BrokerUnavailable(FreshetError):
     """No broker answers at the address of the settings."""
 
     retriable = True
+
+
+class NotAllowed(FreshetError):
+    """The broker knows who asks and refuses; the text names the right and on what."""
 
 
 class TopicError(FreshetError):

@@ -11,6 +11,7 @@ from aiokafka.structs import ConsumerRecord
 
 from stream import clients
 from stream.errors import BrokerUnavailable
+from stream.rights import refusal
 from stream.settings import Settings
 
 log = getLogger(__name__)
@@ -49,6 +50,10 @@ class Follower:
             try:
                 await self._follow(positions)
             except (KafkaError, BrokerUnavailable) as error:
+                refused = refusal(error, "Read")
+                if refused is not None:
+                    await failed(refused)
+                    return
                 log.warning("following is interrupted", extra={"topic": self._topic, "error": repr(error)})
                 await asyncio.sleep(RETRY_S)
             except Exception as error:  # noqa: BLE001 - it goes to the worker, which ends

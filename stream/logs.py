@@ -17,6 +17,12 @@ QUIET = {
 }
 
 
+def without_secrets(record: logging.LogRecord) -> bool:
+    """Whether a record may be logged: the Kafka client's account of a login has the password in it."""
+    said = record.args if isinstance(record.args, tuple) else ()
+    return not any(type(one).__name__.startswith("SaslAuthenticate") for one in said)
+
+
 class Line(logging.Formatter):
     """Time, severity, module and message, then the record's own variables as name=value."""
 
@@ -39,5 +45,6 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("aiokafka.conn").addFilter(without_secrets)
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else least)

@@ -11,6 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from stream.fence import lost
+from stream.rights import refusal
 
 log = getLogger(__name__)
 
@@ -64,8 +65,8 @@ class Outbox:
 
         Calls for one partition take turns in the order in which they were made: the client would
         mix the batches of two, and one that is sent again would stand behind the other. Raises
-        PartitionLost where another worker has claimed the partition, and KafkaError where trying
-        again cannot help.
+        PartitionLost where another worker has claimed the partition, NotAllowed for want of a right, and
+        KafkaError where trying again cannot help.
         """
         async with self._turns[topic, partition]:
             return await self._send(topic, partition, records)
@@ -85,7 +86,7 @@ class Outbox:
                 raise lost(partition) from error
             except KafkaError as error:
                 if not (error.retriable and self._tries_again):
-                    raise
+                    raise refusal(error, "Write") or error from error
                 self._note_failure(topic, partition, error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, RETRY_MOST_S)

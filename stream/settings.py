@@ -296,13 +296,15 @@ class Settings(BaseSettings):
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"FRESHET_SSL_CAFILE is '{self.ssl_cafile}': {_reason(error)}") from None
         if self.ssl_certfile is not None:
-            password = self.ssl_password.get_secret_value() or None
             try:
+                # An empty password, not None, with which OpenSSL would ask for one on the terminal.
+                password = self.ssl_password.get_secret_value()
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
             except (OSError, ssl.SSLError) as error:
                 raise SettingsError(
                     f"FRESHET_SSL_CERTFILE is '{self.ssl_certfile}' and FRESHET_SSL_KEYFILE is "
-                    f"'{self.ssl_keyfile}': {_reason(error)}"
+                    f"'{self.ssl_keyfile}': {_reason(error)}; both must be PEM files that belong together, "
+                    "and FRESHET_SSL_PASSWORD the key's password where it has one"
                 ) from None
         return context
 

@@ -13,10 +13,11 @@ from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from stream import clients
 from stream.errors import TopicError
+from stream.rights import refusal
 from stream.settings import Settings
 
 COMPACT: Final = "compact"
@@ -100,7 +101,10 @@ def check_present(specs: Sequence[TopicSpec], counts: Mapping[str, int]) -> None
     """Raise ``TopicError`` where a topic does not exist."""
     missing = [spec.name for spec in specs if spec.name not in counts]
     if missing:
-        raise TopicError(f"missing topics: {', '.join(missing)}; make them with `freshet topics`")
+        raise TopicError(
+            f"missing topics: {', '.join(missing)}; make them with `freshet topics`, "
+            "or let this process see them (Describe)"
+        )
 
 
 async def find_topics(settings: Settings) -> list[TopicState]:
@@ -162,6 +166,7 @@ async def _cleanups(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[s
     found: dict[str, str] = {}
     for response in await client.describe_configs(asked):
         for resource in response.to_object()["resources"]:
+            _raise_refused(for_code(resource["error_code"]), resource["resource_name"], "DescribeConfigs")
             for entry in resource["config_entries"]:
                 found[resource["resource_name"]] = entry["config_value"]
     return found
@@ -183,9 +188,17 @@ async def _create(
     response = await client.create_topics(wanted)
     for name, code, *words in response.topic_errors:
         error = for_code(code)
+        _raise_refused(error, name, "Create")
         if error not in (NoError, TopicAlreadyExistsError):
             reason = next((word for word in words if word), error.__name__)
             raise TopicError(f"cannot make topic {name}: {reason}")
+
+
+def _raise_refused(error: type[KafkaError], topic: str, operation: str) -> None:
+    """Raise ``NotAllowed`` where an answer about a topic says that a right is lacking."""
+    refused = refusal(error(topic), operation)
+    if refused is not None:
+        raise refused
 
 
 async def _appearance(client: AIOKafkaAdminClient, names: Collection[str]) -> None:

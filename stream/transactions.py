@@ -17,6 +17,7 @@ from faust.types import TP
 from stream.errors import FreshetError
 from stream.fence import claims_open, lost, mark
 from stream.outbox import Outbox
+from stream.rights import refusal
 from stream.settings import Settings
 
 BATCH_BYTES: Final = 512 * 1024
@@ -75,6 +76,9 @@ async def _named(number: int) -> AsyncIterator[None]:
     except ProducerFenced as error:
         raise lost(number) from error
     except KafkaError as error:
+        refused = refusal(error, "Write")
+        if refused is not None:
+            raise refused from error
         raise FreshetError(
             f"a transaction over partition {number} could not be committed ({error!r}); "
             "nothing of it is seen, and the worker ends: start it again"

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 import aiokafka
 import faust
 from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
@@ -34,6 +35,7 @@ from faust.types.tuples import ConsumerMessage
 from stream.fence import Claims, fenced_topics
 from stream.merge import Merger, Sourced
 from stream.messages import event_time_ms
+from stream.rights import refusal
 
 if TYPE_CHECKING:
     from stream.app import StreamApp
@@ -167,6 +169,14 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             for tp in partitions
         }
 
+    async def check(self) -> None:
+        """Raise what ended or holds up the membership of the group; the client tells only who polls it."""
+        if self._consumer is not None:
+            await self.call_thread(self._check)
+
+    async def _check(self) -> None:
+        self._ensure_consumer()._coordinator.check_errors()
+
     def read_to_end(self, tp: TP) -> bool:
         """Whether the broker had nothing more of a partition when it was last asked."""
         state = self._state(tp)
@@ -220,7 +230,7 @@ class BatchConsumer(driver.Consumer):
         wait_s = MERGE_POLL_S if merging else timeout if self._in_place else RESTORE_POLL_S
         records: Mapping[TP, Sequence[Any]] = {}
         if wanted:
-            records = await self._getmany(wanted, wait_s)
+            records = await self._allowed(wanted, wait_s)
         else:
             await self.sleep(wait_s)
         if self.should_stop:
@@ -237,6 +247,19 @@ class BatchConsumer(driver.Consumer):
                 self._merger(tp.partition).add(source, fetched)
         async for message in self._ready(generation):
             yield message
+
+    async def _allowed(self, wanted: set[TP], wait_s: float) -> Mapping[TP, Sequence[Any]]:
+        """Fetch; what the broker refuses for want of a right ends the app, and nothing comes."""
+        try:
+            records: Mapping[TP, Sequence[Any]] = await self._getmany(wanted, wait_s)
+        except KafkaError as error:
+            refused = refusal(error, "Read")
+            if refused is None:
+                raise
+            await self.app.crash(refused)
+            await self.sleep(wait_s)
+            return {}
+        return records
 
     async def _ready(self, generation: int) -> AsyncIterator[tuple[TP, Message]]:
         """Give what can be handed on, for as long as the assignment of ``generation`` is in force."""
@@ -395,6 +418,10 @@ class BatchConsumer(driver.Consumer):
     async def lags(self, *partitions: TP) -> Mapping[TP, int]:
         """Ask the broker for the lag of each partition. Raises TimeoutError where it does not answer."""
         return await cast(BatchConsumerThread, self._thread).lags(*partitions)
+
+    async def check(self) -> None:
+        """Raise what ended or holds up the membership of the group."""
+        await cast(BatchConsumerThread, self._thread).check()
 
     # Rebalances.
 

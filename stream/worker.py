@@ -65,6 +65,7 @@ class Worker:
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
         self._ticked = time.monotonic()
         self._reachable = True
         self._rebalance_began: float | None = None
@@ -122,13 +123,19 @@ class Worker:
             for timer in (
                 self._note_state,
                 self._look_for_broker,
+                self._look_at_group,
                 self._measure_lag,
                 self._send_held,
                 self._renew_claims,
             )
         ]
+        starting = asyncio.create_task(self.app.maybe_start())
+        failing = asyncio.create_task(self._failed.wait())
         try:
-            await self.app.maybe_start()
+            # The app has started once its state is restored, which it may never be after a failure.
+            await asyncio.wait((starting, failing), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
             await self._stopping.wait()
         finally:
             for timer in timers:
@@ -136,6 +143,8 @@ class Worker:
             if self._failure is None:
                 await self.app.finish()
             await self.app.stop()
+            starting.cancel()
+            failing.cancel()
             await self.app.transactions.close()
 
     async def _watch(self, timer: Timer) -> None:
@@ -149,6 +158,7 @@ class Worker:
         """End the worker because of an error."""
         if self._failure is None:
             self._failure = error
+            self._failed.set()
             if not isinstance(error, FreshetError):
                 log.error("the worker stops", exc_info=error)
         self._stopping.set()
@@ -222,6 +232,11 @@ class Worker:
             if reachable != self._reachable:
                 self._reachable = reachable
                 log.warning("the broker answers again" if reachable else "the broker does not answer")
+
+    async def _look_at_group(self) -> None:
+        while True:
+            await asyncio.sleep(BROKER_INTERVAL_S)
+            await self.app.check_membership()
 
     async def _measure_lag(self) -> None:
         """Set the lag as the broker knows it, so that it is true also while the agent is stalled."""

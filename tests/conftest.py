@@ -9,6 +9,7 @@ import pytest
 from stream.embedded import EmbeddedBroker
 from tests.support.kafka_broker import PROJECT, KafkaBroker, kafka_home, why_absent
 from tests.support.kafka_cluster import KafkaCluster
+from tests.support.secured_broker import SecuredBroker
 
 # Set before torch is imported, and inherited by the workers that tests start: results and times
 # should not depend on how many cores the machine has.
@@ -37,6 +38,16 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
         yield broker
 
 
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """A real broker with TLS, logins and an authorizer, which all tests of the session share."""
+    reason, home = why_absent(), kafka_home()
+    if reason is not None or home is None:
+        pytest.skip(reason or "no real broker")
+    with SecuredBroker(home, tmp_path_factory.mktemp("secured")) as broker:
+        yield broker
+
+
 @pytest.fixture
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """Three real brokers for one test, which may do with them what it likes."""
@@ -62,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need the real broker, so that `-m kafka` chooses them."""
     for item in items:
-        if {"kafka", "cluster"} & {*getattr(item, "fixturenames", ())}:
+        if {"kafka", "cluster", "secured"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("kafka")
             config.stash[_outcomes][item.nodeid] = "not run"
 

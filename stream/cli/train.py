@@ -131,6 +131,7 @@ def run_training(
     report: Path | None,
 ) -> None:
     """Train on ``source`` (None: the topics), store, announce, and tell how it went."""
+    from stream.clients import topic_partitions
     from stream.retraining import (
         announce_fitted,
         first_origin,
@@ -139,12 +140,11 @@ def run_training(
         topics_source,
         train_source,
     )
-    from stream.topics import require_topics
 
     begun_s = time.monotonic()
     if announced:
         # Told before the training, not after it.
-        asyncio.run(require_topics(settings))
+        asyncio.run(topic_partitions(settings, settings.topics.models))
     read = asyncio.run(topics_source(settings)) if source is None else load_source(source)
     read_s = time.monotonic()
     with (

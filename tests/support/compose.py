@@ -44,7 +44,8 @@ class ComposeBroker(KafkaBroker):
 
     format_options = ()
 
-    def _write_properties(self, controller_port: int) -> None:
+    def properties(self, controller_port: int) -> dict[str, str]:
+        """Return those of the file, with the ports of this machine."""
         places = {"9092": str(self.port), "9093": str(controller_port), "29092": str(free_port())}
         properties = broker_properties(services()["kafka"]["environment"])
         for name, value in properties.items():
@@ -52,7 +53,7 @@ class ComposeBroker(KafkaBroker):
                 properties[name] = str(self.directory / "data")
             elif name.endswith("listeners") or name == "controller.quorum.voters":
                 properties[name] = ",".join(_local(part, places) for part in value.split(","))
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        return properties
 
 
 def _local(address: str, places: Mapping[str, str]) -> str:

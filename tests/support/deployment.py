@@ -81,7 +81,7 @@ class Deployment:
         }
         self.settings = Settings.load(**given)
         self.topics = self.settings.topics
-        self._given = given
+        self.given = given
         self._workers: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ class Deployment:
     def environment(self, **settings: Any) -> dict[str, str]:
         """Return the environment of a process of this deployment, with some settings changed."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
-        values = {**self._given, **settings}
+        values = {**self.given, **settings}
         return inherited | {variable(name): str(value) for name, value in values.items()}
 
     def command(self, *arguments: str, **settings: Any) -> "subprocess.CompletedProcess[str]":

@@ -107,7 +107,8 @@ class KafkaBroker:
         self._properties = directory / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
-        self._write_properties(free_port())
+        properties = self.properties(free_port())
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         self.java(
             "kafka.tools.StorageTool",
             *("format", *self.format_options, f"--cluster-id={cluster or cluster_id()}"),
@@ -280,11 +281,9 @@ class KafkaBroker:
             raise BrokerError(f"{main_class} failed with status {done.returncode}:\n{text}")
         return done.stdout
 
-    def _command(self, main_class: str, *arguments: str, options: tuple[str, ...]) -> list[str]:
-        return ["java", *options, "-cp", f"{self.home}/libs/*", main_class, *arguments]
-
-    def _write_properties(self, controller_port: int) -> None:
-        settings = {
+    def properties(self, controller_port: int) -> dict[str, str]:
+        """Return what stands in ``server.properties``."""
+        return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller_port}",
@@ -304,7 +303,9 @@ class KafkaBroker:
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
         }
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def _command(self, main_class: str, *arguments: str, options: tuple[str, ...]) -> list[str]:
+        return ["java", *options, "-cp", f"{self.home}/libs/*", main_class, *arguments]
 
     def _until(self, reached: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + START_LIMIT_S

@@ -27,8 +27,8 @@ class ClusterBroker(KafkaBroker):
         self._voters = voters
         super().__init__(home, directory, cluster=cluster)
 
-    def _write_properties(self, controller_port: int) -> None:
-        super()._write_properties(controller_port)
+    def properties(self, controller_port: int) -> dict[str, str]:
+        """Change what is different where there are several brokers."""
         controller = self._voters.split(",")[self.node - 1].split("@")[1]
         own = {
             "node.id": str(self.node),
@@ -47,13 +47,9 @@ class ClusterBroker(KafkaBroker):
             # A broker that is killed is missed after this long, so that a campaign need not wait.
             "broker.session.timeout.ms": "6000",
         }
-        lines = [
-            line
-            for line in self._properties.read_text().splitlines()
-            if line.split("=")[0] not in {*own, "controller.quorum.bootstrap.servers"}
-        ]
-        lines += [f"{name}={value}" for name, value in own.items()]
-        self._properties.write_text("\n".join(lines) + "\n")
+        alone = super().properties(controller_port)
+        del alone["controller.quorum.bootstrap.servers"]
+        return alone | own
 
 
 class KafkaCluster:

@@ -46,7 +46,7 @@ def test_partitions_of_items_are_free():
 def test_missing_topics_are_no_wrong_count():
     """They are told by ``check_present``, with the command that makes them."""
     check_partitions(SPECS, {})
-    with pytest.raises(TopicError, match=r"^missing topics: events\.cart; make them with `freshet topics`$"):
+    with pytest.raises(TopicError, match=r"^missing topics: events\.cart; make them with `freshet topics`"):
         check_present(SPECS, {name: count for name, count in RIGHT.items() if name != "events.cart"})
 
 
