@@ -1,5 +1,6 @@
 """Faust's application: group, assignment, recovery and the users' table, with our batches in it."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -61,6 +62,7 @@ class StreamApp(faust.App):
         self.sources: tuple[str, ...] = (*settings.topics.events, settings.topics.forget)
         self.drain: Drain | None = None
         self._ending = False
+        self.begun = asyncio.Event()
         self.transactions = Transactions(settings)
         self.idle: Idle | None = None
         super().__init__(
@@ -122,6 +124,11 @@ class StreamApp(faust.App):
 
     def _new_producer_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_producer, self)
+
+    async def on_started(self) -> None:
+        """Wait for the state to be restored; every part has started, so that all can be stopped."""
+        self.begun.set()
+        await super().on_started()
 
     async def crash(self, reason: BaseException) -> None:
         """Tell the worker, which ends the process; Faust's own supervisors start nothing again."""

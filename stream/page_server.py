@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from stream.live import Live
-from stream.web import JSON, listen
+from stream.web import JSON, listen, runner_of
 
 HOST: Final = "127.0.0.1"
 FILES: Final = {
@@ -40,6 +40,9 @@ HEADERS: Final = {
 """No script or style but the files above, no other host, no frame."""
 
 CLOSE_LIMIT_S: Final = 1.0
+
+SINCE_DIGITS: Final = 18
+"""Python refuses to read numbers of thousands of digits."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -80,7 +83,7 @@ class PageServer:
             self._started.set_exception(error)
 
     async def _serve(self) -> None:
-        runner = web.AppRunner(application(self._live), access_log=None, shutdown_timeout=CLOSE_LIMIT_S)
+        runner = runner_of(application(self._live), shutdown_timeout=CLOSE_LIMIT_S)
         await listen(runner, host=HOST, port=self._port, port_option="--page-port")
         self._loop = asyncio.get_running_loop()
         self._started.set_result(f"http://{HOST}:{runner.addresses[0][1]}/")
@@ -97,7 +100,7 @@ def application(live: Live) -> web.Application:
 
     async def news(request: web.Request) -> web.Response:
         since = request.query.get("since", "0")
-        if not (since.isascii() and since.isdigit()):
+        if not (since.isascii() and since.isdigit() and len(since) <= SINCE_DIGITS):
             return web.json_response({"error": "since must be a whole number"}, status=400)
         return _json(live.news(int(since)))
 

@@ -148,6 +148,12 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         6066, description="HTTP port of a worker; 0: any free one"
     )
+    http_token: SecretStr = Field(
+        SecretStr(""),
+        description="bearer token that /metrics and lists are given for; also as FRESHET_HTTP_TOKEN_FILE",
+    )
+    http_certfile: Path | None = Field(None, description="certificate (PEM) of the HTTP port, for TLS")
+    http_keyfile: Path | None = Field(None, description="key (PEM) of that certificate")
     data_dir: Path = Field(Path("freshet-data"), description="folder of a worker's own files")
     model_store: str = Field(
         "",
@@ -296,16 +302,15 @@ class Settings(BaseSettings):
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"FRESHET_SSL_CAFILE is '{self.ssl_cafile}': {_reason(error)}") from None
         if self.ssl_certfile is not None:
-            try:
-                # An empty password, not None, with which OpenSSL would ask for one on the terminal.
-                password = self.ssl_password.get_secret_value()
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
-            except (OSError, ssl.SSLError) as error:
-                raise SettingsError(
-                    f"FRESHET_SSL_CERTFILE is '{self.ssl_certfile}' and FRESHET_SSL_KEYFILE is "
-                    f"'{self.ssl_keyfile}': {_reason(error)}; both must be PEM files that belong together, "
-                    "and FRESHET_SSL_PASSWORD the key's password where it has one"
-                ) from None
+            _show(context, self.ssl_certfile, self.ssl_keyfile, self.ssl_password, prefix="SSL")
+        return context
+
+    def http_ssl_context(self) -> ssl.SSLContext | None:
+        """Make what the HTTP port shows; ``None`` without TLS. Raises ``SettingsError``."""
+        if self.http_certfile is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        _show(context, self.http_certfile, self.http_keyfile, SecretStr(""), prefix="HTTP")
         return context
 
     def kafka_security(self) -> dict[str, Any]:
@@ -330,8 +335,13 @@ class Settings(BaseSettings):
                         f"{PREFIX}{name.upper()} is not set; {PREFIX}SECURITY_PROTOCOL "
                         f"{self.security_protocol} needs it"
                     )
-        if self.ssl_keyfile is not None and self.ssl_certfile is None:
-            raise ValueError(f"{PREFIX}SSL_KEYFILE is '{self.ssl_keyfile}'; it needs {PREFIX}SSL_CERTFILE")
+        for port in ("SSL", "HTTP"):
+            key = getattr(self, f"{port.lower()}_keyfile")
+            if key is not None and getattr(self, f"{port.lower()}_certfile") is None:
+                raise ValueError(f"{PREFIX}{port}_KEYFILE is '{key}'; it needs {PREFIX}{port}_CERTFILE")
+        token = self.http_token.get_secret_value()
+        if not all("!" <= letter <= "~" for letter in token):
+            raise ValueError(f"{PREFIX}HTTP_TOKEN is (hidden); it must be visible ASCII without spaces")
         names = self.topics
         for field, name in zip(Topics._fields, names, strict=True):
             if names.count(name) > 1:
@@ -375,6 +385,21 @@ def allowed(field: FieldInfo) -> str:
     return "a file" if kind == Path | None else "a folder" if kind is Path else "a text"
 
 
+def _show(
+    context: ssl.SSLContext, certfile: Path, keyfile: Path | None, password: SecretStr, *, prefix: str
+) -> None:
+    """Let a context show a certificate; ``prefix`` begins the settings. Raises ``SettingsError``."""
+    try:
+        # An empty password, not None, with which OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(certfile, keyfile, password.get_secret_value())
+    except (OSError, ssl.SSLError) as error:
+        secret = " and FRESHET_SSL_PASSWORD the key's password" if prefix == "SSL" else ""
+        raise SettingsError(
+            f"{PREFIX}{prefix}_CERTFILE is '{certfile}' and {PREFIX}{prefix}_KEYFILE is '{keyfile}': "
+            f"{_reason(error)}; they must be PEM files that belong together{secret}"
+        ) from None
+
+
 def _refuse_unknown(settings: type[Settings], given: Mapping[str, Any]) -> None:
     """Stop at a name that no setting has: most likely one that was meant is mistyped."""
     known = {variable(name) for name in settings.model_fields}
@@ -410,6 +435,8 @@ def _secrets_from_files(settings: type[Settings]) -> dict[str, str]:
             raise SettingsError(
                 f"{variable(name)}_FILE is '{path}': {_reason(error)}; it must be a readable text file"
             ) from None
+        if not secrets[name]:
+            raise SettingsError(f"{variable(name)}_FILE is '{path}': the file is empty")
     return secrets
 
 

@@ -52,15 +52,14 @@ class Worker:
         self.weights = Weights(settings, telemetry=self.telemetry, swap=self.recommending.serve)
         self.items = Follower(settings, settings.topics.items, self._item)
         self.models = Follower(settings, settings.topics.models, self.weights.handle)
-        self.web = WebServer(
+        self.web = WebServer.of(
+            settings,
             Answers(
                 registry=self.registry,
                 healthy=self._healthy,
                 readiness=self.readiness,
                 find_list=self._find_list,
             ),
-            host=settings.http_host,
-            port=settings.http_port,
         )
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -130,10 +129,12 @@ class Worker:
             )
         ]
         starting = asyncio.create_task(self.app.maybe_start())
-        failing = asyncio.create_task(self._failed.wait())
+        waits = [asyncio.create_task(event.wait()) for event in (self.app.begun, self._failed)]
         try:
-            # The app has started once its state is restored, which it may never be after a failure.
-            await asyncio.wait((starting, failing), return_when=asyncio.FIRST_COMPLETED)
+            # The app has started once its state is restored, which it may never be after a failure; a
+            # part of it that is just starting cannot be stopped.
+            for wait in waits:
+                await asyncio.wait((starting, wait), return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
             await self._stopping.wait()
@@ -143,8 +144,8 @@ class Worker:
             if self._failure is None:
                 await self.app.finish()
             await self.app.stop()
-            starting.cancel()
-            failing.cancel()
+            for task in (starting, *waits):
+                task.cancel()
             await self.app.transactions.close()
 
     async def _watch(self, timer: Timer) -> None:

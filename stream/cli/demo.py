@@ -122,7 +122,7 @@ class View:
         """Look at these figures from now on."""
         self._audience = audience
         self._live.begin(audience, worker)
-        console.note(f"worker ready: http://127.0.0.1:{worker.web.port}/metrics")
+        console.note(f"worker ready: {worker.web.url}/metrics")
 
     async def beside(self, running: Any) -> "Figures":
         """Show the figures for as long as the demo runs."""

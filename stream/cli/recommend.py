@@ -1,10 +1,11 @@
 """`freshet recommend USER`: the user's list as it stands."""
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Annotated
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import typer
 
@@ -14,6 +15,7 @@ from stream.errors import FreshetError, UsageError
 
 if TYPE_CHECKING:
     from stream.messages import RecommendationList
+    from stream.settings import Settings
 
 URL_LIMIT_S = 10.0
 
@@ -33,7 +35,7 @@ def recommend(
     """Show the user's list as it stands, from the recommendations topic or from a worker."""
     settings = load_settings(assignments, brokers=brokers, topic_prefix=topic_prefix)
     if url is not None:
-        found = _from_worker(url, user)
+        found = _from_worker(settings, url, user)
     else:
         from stream.lookup import newest_list
 
@@ -48,18 +50,23 @@ def recommend(
     _show(decode_list(found))
 
 
-def _from_worker(url: str, user: str) -> bytes | None:
-    """Ask a worker; ``None`` where it holds no list for the user."""
+def _from_worker(settings: "Settings", url: str, user: str) -> bytes | None:
+    """Ask a worker, with its token; ``None`` where it holds no list for the user."""
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--url {url!r} must begin with http:// or https://")
     address = f"{url.rstrip('/')}/recommendations/{quote(user, safe='')}"
     try:
-        with urlopen(address, timeout=URL_LIMIT_S) as response:  # noqa: S310 - http(s), checked above
+        asked = Request(address)  # noqa: S310 - http(s), checked above
+        if token := settings.http_token.get_secret_value():
+            asked.add_unredirected_header("Authorization", f"Bearer {token}")
+        context = ssl.create_default_context(cafile=settings.ssl_cafile)
+        with urlopen(asked, timeout=URL_LIMIT_S, context=context) as response:  # noqa: S310
             return bytes(response.read())
     except HTTPError as error:
         if error.code == 404:
             return None
-        raise FreshetError(f"the worker at {url} answered {error.code} {error.reason}") from None
+        hint = "; set FRESHET_HTTP_TOKEN to its token" if error.code == 401 else ""
+        raise FreshetError(f"the worker at {url} answered {error.code} {error.reason}{hint}") from None
     except (URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise FreshetError(f"no worker answers at {url}: {reason}; is it running?") from None

@@ -213,8 +213,8 @@ async def _serve(settings: "Settings", source: "Source | None", training: dict[s
             readiness=lambda: {"turn": turn.mine()},
             find_list=lambda _: None,
         )
-        async with WebServer(answers, host=settings.http_host, port=settings.http_port) as web:
-            console.line(f"ready: http://{settings.http_host}:{web.port}")
+        async with WebServer.of(settings, answers) as web:
+            console.line(f"ready: {web.url}")
             working = asyncio.create_task(
                 run_on(job, Clock(settings, now_s=time.monotonic()), stopping, turn.mine)
             )

@@ -61,6 +61,6 @@ async def _serve(settings: "Settings") -> None:
     ready = asyncio.create_task(served.ready.wait())
     await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
-        console.line(f"ready: http://{settings.http_host}:{served.web.port}")
+        console.line(f"ready: {served.web.url}")
     ready.cancel()
     await running

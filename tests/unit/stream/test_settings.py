@@ -155,6 +155,13 @@ def test_secret_file_that_cannot_be_read_is_told(monkeypatch, tmp_path):
     assert refusal().startswith(f"FRESHET_SASL_PASSWORD_FILE is '{tmp_path / 'absent'}': no such file")
 
 
+def test_secret_file_that_is_empty_is_refused(monkeypatch, tmp_path):
+    """An empty token would let everybody in."""
+    (tmp_path / "token").write_text("\n", encoding="utf-8")
+    monkeypatch.setenv("FRESHET_HTTP_TOKEN_FILE", str(tmp_path / "token"))
+    assert refusal() == f"FRESHET_HTTP_TOKEN_FILE is '{tmp_path / 'token'}': the file is empty"
+
+
 def test_secret_given_twice_is_refused(monkeypatch, tmp_path):
     """Which of the two should win cannot be known."""
     monkeypatch.setenv("FRESHET_SASL_PASSWORD", "a")
