@@ -139,11 +139,14 @@ def _write(
     return manifest
 
 
-def read_manifest(directory: str | Path) -> Manifest:
-    """The manifest of the artifact in ``directory``; raises ArtifactError naming the file."""
+def read_manifest(directory: str | Path, content: bytes | None = None) -> Manifest:
+    """The manifest of the artifact in ``directory``; raises ArtifactError naming the file.
+
+    With ``content`` that is taken for what stands in the file.
+    """
     path = Path(directory) / MANIFEST
     try:
-        said = json.loads(_read(path))
+        said = json.loads(_read(path) if content is None else content)
         written_as = said["format"]
     except (ValueError, TypeError, KeyError) as failure:
         raise ArtifactError(f"{path} cannot be understood ({failure}); {_REMEDY}") from failure
@@ -160,13 +163,15 @@ def read_manifest(directory: str | Path) -> Manifest:
         raise ArtifactError(f"{path} cannot be understood ({failure}); {_REMEDY}") from failure
 
 
-def load(directory: str | Path) -> Recommender:
+def load(directory: str | Path, manifest_content: bytes | None = None) -> Recommender:
     """The recommender saved in ``directory``, every file checked against its digest first.
 
-    Raises ArtifactError naming the file when one is missing, damaged or of another format.
+    ``manifest_content`` is what the caller has read of the manifest and found to be right: nobody can
+    have put another in its place since. Raises ArtifactError naming the file when one is missing,
+    damaged or of another format.
     """
     folder = Path(directory)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, manifest_content)
     contents = {name: _checked(folder / name, manifest.files) for name in (WEIGHTS, TABLES, VOCABULARY)}
     if BLEND in manifest.files:
         contents[BLEND] = _checked(folder / BLEND, manifest.files)

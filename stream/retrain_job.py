@@ -28,6 +28,7 @@ from stream.messages import ModelManifest
 from stream.model_store import ModelStore, Origin
 from stream.retraining import Material, first_origin, settings_said, stored, train_source
 from stream.settings import Settings
+from stream.signature import private_key, public_key, sign
 from stream.telemetry import RetrainTelemetry
 from stream.weights import load_announced
 
@@ -85,7 +86,9 @@ class RetrainJob:
         telemetry: RetrainTelemetry,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare; nothing is read yet."""
+        """Prepare; nothing is read yet. Raises ``SettingsError`` for keys that cannot be used."""
+        private_key(settings)
+        public_key(settings)
         self._settings, self._ties, self._config = settings, ties, config
         self._telemetry = telemetry
         self._progress = progress
@@ -251,6 +254,7 @@ class RetrainJob:
 
     async def _save(self, version: str, save: Callable[[], object]) -> str:
         await asyncio.to_thread(save)
+        await asyncio.to_thread(sign, self._settings, self.store.folder / version)
         manifest = self.store.announcement(version, announced_at_ms=_now_ms())
         # Whether workers would take it is known before they are told.
         await asyncio.to_thread(load_announced, self._settings, manifest)

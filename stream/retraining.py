@@ -17,7 +17,8 @@ from stream.history import read_history
 from stream.messages import ModelManifest
 from stream.model_store import Origin
 from stream.settings import Settings
-from stream.weights import announce, manifest_of
+from stream.signature import sign
+from stream.weights import announce, artifact_folder, manifest_of
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ def train_source(
 async def announce_fitted(
     settings: Settings, fitted: Fitted, *, announced: bool = True, origin: Origin | None = None
 ) -> ModelManifest:
-    """Save a recommender in the model store, and announce it unless told not to."""
+    """Save and sign a recommender in the model store, and announce it unless told not to."""
     manifest = stored(settings, fitted, origin=origin)
+    sign(settings, artifact_folder(settings, manifest.url))
     if announced:
         await announce(settings, manifest)
     return manifest

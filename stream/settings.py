@@ -165,6 +165,12 @@ class Settings(BaseSettings):
     model_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         4_096, description="refuse an artifact of more megabytes than this"
     )
+    model_private_keyfile: Path | None = Field(
+        None, description="Ed25519 key (PEM) that training signs artifacts with; not set: they are not signed"
+    )
+    model_public_keyfile: Path | None = Field(
+        None, description="its public key (PEM): workers take signed artifacts only; not set: any"
+    )
     retrain_interval_s: Annotated[int, Field(ge=1, le=365 * 86_400)] = Field(
         3_600, description="time from the beginning of a retraining to that of the next"
     )

@@ -20,7 +20,7 @@ from models import artifact
 from models.artifact import Manifest
 from models.errors import ModelsError
 from models.recommender import Recommender
-from stream import clients
+from stream import clients, signature
 from stream.errors import ArtifactRefused, Rejected
 from stream.messages import ModelManifest, decode_manifest, encode
 from stream.settings import Settings
@@ -73,13 +73,15 @@ def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
     """Load an announced artifact; raises ArtifactRefused with the reason in one line."""
     folder = artifact_folder(settings, manifest.url)
     try:
-        if manifest_sha256(folder) != manifest.sha256:
+        written = (folder / artifact.MANIFEST).read_bytes()
+        if hashlib.sha256(written).hexdigest() != manifest.sha256:
             raise ArtifactRefused(
                 f"the artifact in {folder} is not the one that was announced "
                 "(its manifest's SHA-256 differs); announce it again"
             )
         _refuse_too_large(settings, folder)
-        recommender = artifact.load(folder)
+        signature.check(settings, folder, written)
+        recommender = artifact.load(folder, written)
     except OSError as error:
         raise ArtifactRefused(
             f"the artifact in {folder} cannot be read: {error.strerror or error}; "
@@ -117,7 +119,11 @@ class Weights:
     def __init__(
         self, settings: Settings, *, telemetry: Telemetry, swap: Callable[[Recommender], None]
     ) -> None:
-        """Prepare; ``handle`` is fed with the records of the models topic."""
+        """Prepare; ``handle`` is fed with the records of the models topic.
+
+        Raises ``SettingsError`` for a key that signatures cannot be checked with.
+        """
+        signature.public_key(settings)
         self._settings = settings
         self._telemetry = telemetry
         self._swap = swap

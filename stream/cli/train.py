@@ -140,8 +140,10 @@ def run_training(
         topics_source,
         train_source,
     )
+    from stream.signature import private_key
 
     begun_s = time.monotonic()
+    private_key(settings)
     if announced:
         # Told before the training, not after it.
         asyncio.run(topic_partitions(settings, settings.topics.models))

@@ -243,7 +243,7 @@ async def test_an_artifact_is_loaded_off_the_loop(
     manifest = saved(settings)
     loop, threads = threading.get_ident(), []
 
-    def load(_: Path) -> Recommender:
+    def load(*_: object) -> Recommender:
         threads.append(threading.get_ident())
         return replace(small_recommender(), rule=RULE)
 
