@@ -124,6 +124,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             **settings.kafka_security(),
         )
 
+    async def on_thread_stop(self) -> None:
+        """Stop the consumer, so that whoever waits for this thread's end is told of it.
+
+        aiokafka cancels a fetch that has failed and waits to be tried again, and is itself ended by that,
+        half-way through its stop; Faust would then never say that the thread has ended.
+        """
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:
+            await self._ensure_consumer()._client.close()
+
     async def _fetch_records(
         self,
         consumer: aiokafka.AIOKafkaConsumer,

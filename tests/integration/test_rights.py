@@ -75,11 +75,12 @@ class Lacking:
 
     async def ended(self, settings: Settings) -> FreshetError:
         """Run a worker until it ends by itself, and return what it ends with."""
-        try:
-            await asyncio.wait_for(Worker(settings, fetch_wait_ms=20).run(), LIMIT_S)
-        except FreshetError as error:
-            return error
-        raise AssertionError("the worker ended and said nothing")
+        running = asyncio.create_task(Worker(settings, fetch_wait_ms=20).run())
+        await asyncio.wait({running}, timeout=LIMIT_S)
+        assert running.done(), f"{settings.data_dir.name} does not end"
+        error = running.exception()
+        assert isinstance(error, FreshetError)
+        return error
 
 
 def _without(right: Right, settings: Settings) -> list[Right]:
@@ -116,6 +117,7 @@ def test_worker_names_the_right_it_lacks(errors: dict[Right, FreshetError], righ
     assert isinstance(error, NotAllowed)
     kind = {"TransactionalId": "transactional id"}.get(right.kind, right.kind.lower())
     assert f"refuses {right.operation} on {kind} " in str(error)
+    assert right.name.removeprefix("freshet") in str(error)
 
 
 def test_topic_that_may_not_be_seen_is_named(errors: dict[Right, FreshetError]):

@@ -208,3 +208,21 @@ async def test_a_batch_waits_for_the_delivery_before_it_in_its_partition():
     delivered.set()
     _, message = await first
     assert message.offset == 4
+
+
+async def test_consumer_that_stops_while_a_failed_fetch_waits_is_closed(thread, monkeypatch):
+    """The client's own stop is cut short by the cancelled wait; what is left of it is done."""
+    closed: list[bool] = []
+
+    async def stop(_: BatchConsumerThread) -> None:
+        waiting = asyncio.create_task(asyncio.Event().wait())
+        waiting.cancel()
+        await waiting
+
+    async def close() -> None:
+        closed.append(True)
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_thread_stop", stop)
+    thread._consumer = SimpleNamespace(_client=SimpleNamespace(close=close))
+    await thread.on_thread_stop()
+    assert closed == [True]
