@@ -17,6 +17,7 @@ from stream.settings import Settings
 log = getLogger(__name__)
 
 POLL_MS = 500
+FIRST_POLL_MS = 100
 RETRY_S = 1.0
 
 Handle = Callable[["ConsumerRecord[bytes, bytes]"], Awaitable[None]]
@@ -75,14 +76,17 @@ class Follower:
                 else:
                     await consumer.seek_to_beginning(partition)
             while True:
-                if not self.caught_up.is_set():
-                    reached = [await consumer.position(one) >= ends[one] for one in partitions]
-                    if all(reached):
-                        self.caught_up.set()
-                fetched = await consumer.getmany(timeout_ms=POLL_MS)
+                # A first look, however little there is to read: the offsets alone may be seen without Read.
+                fetched = await consumer.getmany(
+                    timeout_ms=POLL_MS if self.caught_up.is_set() else FIRST_POLL_MS
+                )
                 for partition, records in fetched.items():
                     for record in records:
                         await self._handle(record)
                         positions[partition] = record.offset + 1
+                if not self.caught_up.is_set():
+                    reached = [await consumer.position(one) >= ends[one] for one in partitions]
+                    if all(reached):
+                        self.caught_up.set()
         finally:
             await consumer.stop()
