@@ -8,6 +8,7 @@ is a folder that holds ``libs/``.
 import atexit
 import base64
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -72,11 +74,20 @@ def why_absent() -> str | None:
     return None
 
 
+LISTENED = (15_000, 32_000)
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nothing listened on a moment ago.
+
+    It is below those that Linux gives to outgoing connections, one of which could take it before a
+    process that has yet to start listens there.
+    """
+    while True:
+        port = random.SystemRandom().randrange(*LISTENED)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def cluster_id() -> str:
