@@ -31,6 +31,7 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
+from mode.threads import ServiceThread, WorkerThread
 
 from stream.fence import Claims, fenced_topics
 from stream.merge import Merger, Sourced
@@ -95,8 +96,19 @@ def _as_parsed(tp: TP, record: Any) -> Any:
     return record
 
 
+class ConsumerWorker(WorkerThread):
+    """The consumer's thread; the process can end while it still runs."""
+
+    def __init__(self, service: ServiceThread, **options: Any) -> None:
+        """Prepare; nothing runs yet."""
+        super().__init__(service, **options)
+        self.daemon = True
+
+
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that talks to the broker, with a consumer made from our settings."""
+
+    Worker = ConsumerWorker
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         app = cast("StreamApp", self.app)

@@ -34,6 +34,7 @@ LAG_INTERVAL_S = 2.0
 BROKER_INTERVAL_S = 1.0
 BROKER_LIMIT_S = 5.0
 DRAIN_LIMIT_S = 30.0
+STOP_LIMIT_S = 15.0
 HELD_POLL_S = 0.1
 
 Timer = Callable[[], Awaitable[None]]
@@ -143,10 +144,23 @@ class Worker:
                 timer.cancel()
             if self._failure is None:
                 await self.app.finish()
-            await self.app.stop()
+            await self._stop_app()
             for task in (starting, *waits):
                 task.cancel()
             await self.app.transactions.close()
+
+    async def _stop_app(self) -> None:
+        """Stop Faust's app, and leave behind what of it does not end: nothing is under way any more.
+
+        The consumer's thread may wait for a rebalance that waits for the app, which is ending; a process
+        that then stayed would hold its port and tell nobody why it ends.
+        """
+        stopping = asyncio.create_task(self.app.stop())
+        await asyncio.wait({stopping}, timeout=STOP_LIMIT_S)
+        if stopping.done():
+            stopping.result()
+        else:
+            log.error("a part of the app does not stop; the process ends without it")
 
     async def _watch(self, timer: Timer) -> None:
         """Run a timer; what it raises ends the worker."""

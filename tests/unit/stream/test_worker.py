@@ -7,6 +7,7 @@ import pytest
 from aiohttp import ClientSession
 
 from stream import worker as worker_module
+from stream.errors import FreshetError
 from stream.follow import Follower
 from stream.settings import Settings
 from stream.worker import Worker
@@ -73,3 +74,20 @@ async def test_what_a_follower_cannot_take_ends_the_worker(
     monkeypatch.setattr(Follower, "_follow", follow)
     with pytest.raises(RuntimeError, match="broken weights"):
         await asyncio.wait_for(worker.run(), LIMIT_S)
+
+
+async def test_a_worker_ends_although_a_part_of_its_app_does_not(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says why it ends, within its limit, and does not wait for ever."""
+    monkeypatch.setattr(worker_module, "STOP_LIMIT_S", 0.05)
+    monkeypatch.setattr(Follower, "_follow", lambda *_: asyncio.Event().wait())
+    monkeypatch.setattr(worker.app, "maybe_start", worker.app.begun.wait)
+    monkeypatch.setattr(worker.app, "stop", asyncio.Event().wait)
+    running = asyncio.create_task(worker.run())
+    worker.models.caught_up.set()
+    worker.items.caught_up.set()
+    worker.app.begun.set()
+    await worker._fail(FreshetError("another worker has taken over"))
+    with pytest.raises(FreshetError, match="taken over"):
+        await asyncio.wait_for(running, LIMIT_S)
