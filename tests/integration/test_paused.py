@@ -14,9 +14,9 @@ from tests.support.deployment import Deployment, Sent, event
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.worker_process import eventually
 
-#: Small batches, so that the worker stands still with many of them on their way.
-SETTINGS = {"batch_max_events": 100, "session_timeout_s": 6}
-STOPPED_AFTER_EVENTS = 1_000
+#: Batches so small that the worker is seconds from done when it stands still.
+SETTINGS = {"batch_max_events": 10, "session_timeout_s": 6}
+STOPPED_AFTER_EVENTS = 500
 SPREAD_MS = 60_000
 
 

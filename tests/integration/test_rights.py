@@ -1,6 +1,7 @@
 """A worker that lacks one of the rights the README lists: it ends with a line that names what it lacks."""
 
 import asyncio
+import gc
 import logging
 from pathlib import Path
 
@@ -103,6 +104,7 @@ def errors(secured: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> 
     async def run() -> list[FreshetError]:
         return await asyncio.gather(*map(lacking.ended, settings))
 
+    gc.collect()  # what other tests left open is told of before, not while these workers are heard
     with Loud() as loud:
         ends = asyncio.run(run())
     # The client library's own lines are not heard at the usual log level.
