@@ -7,7 +7,7 @@ say nothing of it. The network, the neighbours and the popularity used for it kn
 before, so the items that came up since stand for those that will come up later: what is new has a
 weight as well. It is learnt last, with the others fixed, because which of the old items comes next
 must not depend on how many new ones there happened to be. What is served has the same weights, and
-learnt the rest from everything. Whether a list has a lead is decided by the same events, see `lead`.
+learnt the rest from everything. Whether a list has a lead is decided by the same events, see `lead_fitting`.
 
 Axes: N items, E examples (a target and an item that came into question for it), F features.
 """
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from models.blend import RANGES, VOICES, Blend, Tables, belongings, nearness, tables_of
 from models.events import EventLog
 from models.features import DAY_MS, HOUR_MS
-from models.lead import Shelves, Sought, pays
+from models.lead import Shelves
+from models.lead_fitting import Leads, Sought
 from models.likelihood import Examples, most_likely, weight_of_some
 from models.memory import Memories
 from models.neighbours import NEIGHBOURS, ItemNeighbours
@@ -38,7 +39,6 @@ from models.walk import Walk
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 # Events of the last hours, days and weeks each tell of another kind of fashion.
 HALF_LIVES_MS = (6 * HOUR_MS, 2 * DAY_MS, 14 * DAY_MS)
@@ -103,22 +103,6 @@ def _as_neighbours(table: Matrix) -> ItemNeighbours:
     return ItemNeighbours(
         table.indptr.astype(np.int64), table.indices.astype(np.int32), table.data.astype(np.float32)
     )
-
-
-class Leads(NamedTuple):
-    """Whether a lead is worth it among items that somebody had, and where there are others as well."""
-
-    known: bool
-    grown: bool
-
-    @classmethod
-    def of(cls, scores: NDArray[np.float64], had: Flags, sought: Sought, item_category: Rows) -> "Leads":
-        """Judge by ``scores`` (E,) of what came into question, of which somebody ``had`` (E,) a part."""
-        known = sought.among(had)
-        return cls(
-            len(known.begins) > 0 and pays(scores[had], known, item_category),
-            pays(scores, sought, item_category),
-        )
 
 
 class Parts(NamedTuple):

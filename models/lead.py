@@ -4,26 +4,23 @@ What a user had before is likelier to come next than any other single item, so s
 first places with such items, often of categories the user has left, while the next event mostly goes on
 in the category of the newest one, as often as not with an item that nobody had yet. One place given to
 that category tells where the user is, and costs the items below one place each. Whether that is worth
-it, the events of a shop say: see ``pays``. Slots for what a list as a whole is to hold stand in many
+it, the events of a shop say: see `lead_fitting`. Slots for what a list as a whole is to hold stand in many
 rankings; calibrated recommendations (Steck 2018) give all of the places to categories in such a way.
 
-Axes: B users, N items, T targets, E examples (a target and an item that came into question for it).
+Axes: B users, N items, P pairs of a user and an item of the user's category.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.metrics import category_lists, places, reciprocal_ranks
 from models.ranking import NO_ROW, UNKNOWN_ROW, Rows, Scores
 
 Flags = NDArray[np.bool_]
 Positions = NDArray[np.intp]
-
-_LISTED = 20  # places of the lists by which a lead is judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,63 +88,3 @@ def put_first(scores: Scores, rows: Rows) -> None:
     lines = np.flatnonzero(rows != NO_ROW)
     if len(lines):
         scores[lines, rows[lines]] = np.nextafter(scores.max(1)[lines], np.float32(np.inf))
-
-
-class Sought(NamedTuple):
-    """What came into question for T targets, and what came.
-
-    ``items`` (E,) target after target, from ``begins`` (T,) on; ``target`` (T,) and ``category`` (T,) are
-    of the event that came, ``last`` (T,) is the category of the one before.
-    """
-
-    items: NDArray[np.integer]
-    begins: Positions
-    target: NDArray[np.integer]
-    category: NDArray[np.integer]
-    last: NDArray[np.integer]
-
-    @classmethod
-    def joined(cls, parts: Sequence["Sought"]) -> "Sought":
-        """All of them, one part after another."""
-        before = np.cumsum([0, *(len(part.items) for part in parts[:-1])])
-        begins = [part.begins + size for part, size in zip(parts, before, strict=True)]
-        items, _, target, category, last = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return cls(items, np.concatenate(begins), target, category, last)
-
-    def among(self, chosen: Flags) -> "Sought":
-        """Without the items that are not ``chosen`` (E,), and without targets of which none is left."""
-        left = np.add.reduceat(chosen, self.begins, dtype=np.intp)
-        begins, some = np.cumsum(left) - left, left > 0
-        return Sought(
-            self.items[chosen], begins[some], self.target[some], self.category[some], self.last[some]
-        )
-
-
-def pays(scores: NDArray[np.floating], sought: Sought, item_category: Rows) -> bool:
-    """Whether lists with such a first place would have been better than lists by ``scores`` (E,) alone.
-
-    Better is the product of the mean reciprocal rank of the next items and that of the next
-    categories: what one of them loses the other must gain, each in proportion to what it was.
-    """
-    sizes = np.diff(sought.begins, append=len(sought.items))
-    category = item_category[sought.items]
-    near = (category == np.repeat(sought.last, sizes)) & (category != UNKNOWN_ROW)
-    nearest = np.where(near, scores, -np.inf)
-    best = np.repeat(np.maximum.reduceat(nearest, sought.begins), sizes)
-    led = np.where(near & (nearest == best), np.inf, scores)
-    return _merit(led, sought, sizes, item_category) > _merit(scores, sought, sizes, item_category)
-
-
-def _merit(
-    scores: NDArray[np.floating], sought: Sought, sizes: NDArray[np.intp], item_category: Rows
-) -> float:
-    """The product of both mean reciprocal ranks."""
-    line = np.repeat(np.arange(len(sizes)), sizes)
-    order = np.lexsort((sought.items, -scores, line))
-    place = np.arange(len(order)) - np.repeat(sought.begins, sizes)
-    listed = place < _LISTED
-    rows = np.full((len(sizes), _LISTED), NO_ROW, np.int32)
-    rows[line[listed], place[listed]] = sought.items[order[listed]]
-    of_items = reciprocal_ranks(places(rows, sought.target))
-    of_categories = reciprocal_ranks(places(category_lists(rows, item_category), sought.category))
-    return float(of_items.mean() * of_categories.mean())

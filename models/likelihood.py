@@ -12,6 +12,7 @@ from scipy.optimize import brentq, minimize
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+Positions = NDArray[np.intp]
 
 _LEAST = 1e-300  # no share is taken as less, so that each has a logarithm
 _FARTHEST = 500.0  # no weight is farther from 0
@@ -23,7 +24,7 @@ class Examples(NamedTuple):
     features: Floats  # (E, F)
     right: Flags  # (E,) which of them was the target; at most one of each target's
     kin: Flags  # (E,) which of them are of the target's category
-    begins: NDArray[np.intp]  # where each target's begin
+    begins: Positions  # where each target's begin
 
     @property
     def sizes(self) -> NDArray[np.intp]:
@@ -32,18 +33,28 @@ class Examples(NamedTuple):
 
     def among(self, chosen: Flags) -> "Examples":
         """Without the items that are not ``chosen`` (E,), and without targets of which none is left."""
-        left = np.add.reduceat(chosen, self.begins, dtype=np.intp)
-        begins = np.cumsum(left) - left
-        return Examples(self.features[chosen], self.right[chosen], self.kin[chosen], begins[left > 0])
+        begins, _ = begins_among(chosen, self.begins)
+        return Examples(self.features[chosen], self.right[chosen], self.kin[chosen], begins)
 
     @classmethod
     def joined(cls, parts: Sequence["Examples"]) -> "Examples":
         """All of them, one part after another."""
-        before = np.cumsum([0, *(len(part.right) for part in parts[:-1])])
-        begins = [part.begins + size for part, size in zip(parts, before, strict=True)]
-        columns = zip(*((part.features, part.right, part.kin) for part in parts), strict=True)
+        *columns, begins = zip(*parts, strict=True)
         features, right, kin = (np.concatenate(column) for column in columns)
-        return cls(features, right, kin, np.concatenate(begins))
+        return cls(features, right, kin, joined_begins(begins, [len(part.right) for part in parts]))
+
+
+def joined_begins(begins: Sequence[Positions], sizes: Sequence[int]) -> Positions:
+    """Where each target's examples begin once parts of so many examples stand one after another."""
+    before = np.cumsum([0, *sizes[:-1]])
+    return np.concatenate([part + size for part, size in zip(begins, before, strict=True)])
+
+
+def begins_among(chosen: Flags, begins: Positions) -> tuple[Positions, Flags]:
+    """Where they begin among the ``chosen`` (E,) alone, and which targets have any of these left (T,)."""
+    left = np.add.reduceat(chosen, begins, dtype=np.intp)
+    some = left > 0
+    return (np.cumsum(left) - left)[some], some
 
 
 def most_likely(examples: Examples, penalty: float) -> NDArray[np.float64]:

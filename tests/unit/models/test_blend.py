@@ -10,7 +10,7 @@ from models import blend_fitting
 from models.blend import RANGES, VOICES, Blend
 from models.blend_fitting import HALF_LIVES_MS, BlendConfig, fit_blend, learn_parts
 from models.events import EventLog
-from models.lead import Sought
+from models.lead_fitting import Sought
 from models.likelihood import Examples, most_likely
 from models.memory import Memories
 from models.neighbours import ItemNeighbours

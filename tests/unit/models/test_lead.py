@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.blend import Blend
-from models.lead import Shelves, Sought, pays, put_first
+from models.lead import Shelves, put_first
+from models.lead_fitting import Sought, pays
 from models.memory import Memories
 from models.ranking import NO_ROW, top_n
 from models.recommender import Recommender
