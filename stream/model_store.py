@@ -149,7 +149,7 @@ class ModelStore:
         there = self.versions()
         refused = [version for version in there if self.refused(version)]
         taken = [version for version in there if version not in refused]
-        spared = {*taken[-keep:], *refused[len(refused) - min(keep_refused, len(refused)) :], *needed}
+        spared = {*taken[-keep:], *refused[max(0, len(refused) - keep_refused) :], *needed}
         gone = [version for version in there if version not in spared]
         for version in gone:
             # Renamed first: whoever reads meanwhile finds all of it or nothing.

@@ -28,33 +28,32 @@ def shared_data() -> Path:
     return data
 
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    """A real Apache Kafka broker that all tests of the session share; use topic names of your own."""
+def kafka_or_skip() -> Path:
+    """Where Kafka's jars are; a test that asks is skipped where they, or Java, are absent."""
     reason, home = why_absent(), kafka_home()
     if reason is not None or home is None:
         pytest.skip(reason or "no real broker")
-    with KafkaBroker(home, tmp_path_factory.mktemp("kafka")) as broker:
+    return home
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A real Apache Kafka broker that all tests of the session share; use topic names of your own."""
+    with KafkaBroker(kafka_or_skip(), tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     """A real broker with TLS, logins and an authorizer, which all tests of the session share."""
-    reason, home = why_absent(), kafka_home()
-    if reason is not None or home is None:
-        pytest.skip(reason or "no real broker")
-    with SecuredBroker(home, tmp_path_factory.mktemp("secured")) as broker:
+    with SecuredBroker(kafka_or_skip(), tmp_path_factory.mktemp("secured")) as broker:
         yield broker
 
 
 @pytest.fixture
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """Three real brokers for one test, which may do with them what it likes."""
-    reason, home = why_absent(), kafka_home()
-    if reason is not None or home is None:
-        pytest.skip(reason or "no real broker")
-    with KafkaCluster(home, tmp_path_factory.mktemp("cluster")) as brokers:
+    with KafkaCluster(kafka_or_skip(), tmp_path_factory.mktemp("cluster")) as brokers:
         yield brokers
 
 
