@@ -1,9 +1,9 @@
 """What a system is given to learn from, the same for every system that is compared."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from models.events import EventLog
 from models.ranking import Scores
@@ -15,10 +15,23 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
+Made = TypeVar("Made")
 Setting = bool | int | float | str
 
 Progress = Callable[[Epoch], None]
 """Told of each epoch; a system that learns in one go never calls it."""
+
+
+class Once(Protocol):
+    """How systems come to what several of them need, a trained network for instance."""
+
+    def __call__(self, key: Hashable, make: Callable[[], Made], /) -> Made:
+        """What ``make`` makes; it may be what was made before for an equal ``key``."""
+
+
+def each_time(_: Hashable, make: Callable[[], Made]) -> Made:
+    """Nothing is shared: make it."""
+    return make()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +42,8 @@ class Learning:
     that is None is the system's own: ``neighbours`` is the K of equation 2 and ``window_ms`` the m of
     equation 4 (None: no limit), ``epochs`` and ``units`` are those of networks. ``settings`` are this
     one system's, by the names of the fields of its configs, as tuning found them. Two systems learnt
-    from equal events, choices, settings and ``seed`` make equal lists.
+    from equal events, choices, settings and ``seed`` make equal lists. ``once`` lets systems that need
+    the same training of these events have it once.
     """
 
     train: EventLog
@@ -42,6 +56,7 @@ class Learning:
     epochs: int | None = None
     units: int | None = None
     settings: Mapping[str, Setting] = dataclasses.field(default_factory=dict)
+    once: Once = each_time
 
     def configured(self, default: Config) -> Config:
         """A config with the settings, then the choices made and the seed, as far as it has such fields."""

@@ -23,12 +23,14 @@ Learner = Callable[[Learning, Progress], System]
 class Entry(NamedTuple):
     """How a system is learnt, and what of it can be tuned.
 
-    ``drawn``: something of it is random, so that another seed gives another one.
+    ``drawn``: something of it is random, so that another seed gives another one. ``network``: the
+    system whose network it has too, so that the two of them need one training.
     """
 
     learn: Learner
     drawn: bool = False
     space: Space = MappingProxyType({})
+    network: str | None = None
 
 
 LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
@@ -51,7 +53,7 @@ LINEUP: Final[Mapping[str, Entry]] = MappingProxyType(
         "memoryless": Entry(fit_memoryless, drawn=True, space=RECURRENT_SPACE),
         "transformer": Entry(fit_transformer, drawn=True, space=TRANSFORMER_SPACE),
         "cnn-gru": Entry(fit_convolution, drawn=True, space=CONVOLUTION_SPACE),
-        "blend": Entry(fit_blended, drawn=True, space=RECURRENT_SPACE),
+        "blend": Entry(fit_blended, drawn=True, space=RECURRENT_SPACE, network="gru"),
     }
 )
 """In the order of the tables."""

@@ -94,15 +94,20 @@ def _fit(cell: CellName, learning: Learning, progress: Progress) -> NetworkSyste
 
 
 def _trained(network: NetworkConfig, learning: Learning, progress: Progress) -> Trained[Network]:
-    """Train a network of this shape."""
-    return train(
-        learning.train,
-        learning.vocabulary,
-        rule=learning.rule,
-        network=network,
-        training=learning.configured(TrainingConfig()),
-        progress=progress,
-    )
+    """Train a network of this shape, unless another system has just done so."""
+    training = learning.configured(TrainingConfig())
+
+    def make() -> Trained[Network]:
+        return train(
+            learning.train,
+            learning.vocabulary,
+            rule=learning.rule,
+            network=network,
+            training=training,
+            progress=progress,
+        )
+
+    return learning.once((network, training), make)
 
 
 def _system(

@@ -1,18 +1,18 @@
 """Several systems learnt from the same events and measured on the same next ones: `freshet evaluate`."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import polars as pl
 
 from models.cleaning import CleaningRule
 from models.evaluation import TIE_RULE, lists_at_cut, next_event_lists
 from models.intervals import RESAMPLES, resampled
-from models.learning import Learning, Setting
+from models.learning import Learning, Made, Setting
 from models.lineup import LINEUP, Entry
 from models.popularity import fallback
 from models.quality import ITEM, Scored, next_day_figures, scored
@@ -143,6 +143,15 @@ def tasks(splits: Sequence[Split], plan: Plan) -> list[Task]:
     ]
 
 
+def bundles(every: Iterable[Task]) -> list[list[Task]]:
+    """The runs, those beside each other that share a training; otherwise in their order."""
+    found: dict[Task, list[Task]] = {}
+    for task in every:
+        trained = entry(task.system).network or task.system
+        found.setdefault(task._replace(system=trained), []).append(task)
+    return list(found.values())
+
+
 def in_order(runs: Iterable[Run], splits: Sequence[Split], plan: Plan) -> list[Run]:
     """The runs in the order of `tasks`, in whatever order they were made."""
     places = {task: place for place, task in enumerate(tasks(splits, plan))}
@@ -152,8 +161,28 @@ def in_order(runs: Iterable[Run], splits: Sequence[Split], plan: Plan) -> list[R
 def compare(splits: Sequence[Split], plan: Plan, watch: Watcher) -> Iterator[Run]:
     """Learn each system in each window with each seed, let it make the lists, and measure them."""
     bench = Bench(splits, plan)
-    for task in tasks(splits, plan):
-        yield bench.run(task, watch)
+    for bundle in bundles(tasks(splits, plan)):
+        for task in bundle:
+            yield bench.run(task, watch)
+
+
+class Latest:
+    """Keeps what was made last for who asks for the same next, and counts the time that this saved."""
+
+    def __init__(self) -> None:
+        self._key: Hashable = None
+        self._made: object = None
+        self._took_s = self.saved_s = 0.0
+
+    def __call__(self, key: Hashable, make: Callable[[], Made], /) -> Made:
+        """What is kept where the key is equal, else what ``make`` makes."""
+        if key == self._key:
+            self.saved_s += self._took_s
+            return cast("Made", self._made)
+        begun_s = time.perf_counter()
+        made = make()
+        self._key, self._made, self._took_s = key, made, time.perf_counter() - begun_s
+        return made
 
 
 class Bench:
@@ -162,17 +191,20 @@ class Bench:
     def __init__(self, splits: Sequence[Split], plan: Plan) -> None:
         self._splits, self._plan = splits, plan
         self._learnt_from: dict[int, Learning] = {}
+        self._latest: dict[int, Latest] = {}
 
     def run(self, task: Task, watch: Watcher) -> Run:
-        """Learn one system with one seed, and measure it."""
+        """Learn one system with one seed, and measure it; a training that was shared counts in full."""
         split, plan = self._splits[task.window - 1], self._plan
         learning = self._learning(task.window)
         seed = plan.seeds[0] if task.seed is None else task.seed
         learning = replace(learning, settings=plan.settings.get(task.system, {}), seed=seed)
         title = task.system if len(plan.seeds_of(task.system)) == 1 else f"{task.system}, seed {seed}"
-        begun_s = time.perf_counter()
+        latest = self._latest[task.window]
+        begun_s = time.perf_counter() + latest.saved_s
         system = _fit(task.system, title, learning, watch)
         fitted_s = time.perf_counter()
+        fit_s = fitted_s + latest.saved_s - begun_s
         with watch(f"{title}: lists", split.n_targets) as shown:
             found = measured(
                 system, split, plan.cutoffs, popularity=learning.popularity, progress=shown.advance
@@ -185,12 +217,13 @@ class Bench:
         }
         estimates = resampled(ratios, resamples=plan.resamples)
         qualities = [one.quality for one in found]
-        return Run(task.system, task.window, task.seed, qualities, estimates, fitted_s - begun_s, lists_s)
+        return Run(task.system, task.window, task.seed, qualities, estimates, fit_s, lists_s)
 
     def _learning(self, window: int) -> Learning:
         """What every system of a window learns from."""
         if window not in self._learnt_from:
             split, plan = self._splits[window - 1], self._plan
+            self._latest[window] = Latest()
             self._learnt_from[window] = Learning(
                 split.train,
                 split.vocabulary,
@@ -200,6 +233,7 @@ class Bench:
                 window_ms=plan.window_ms,
                 epochs=plan.epochs,
                 units=plan.units,
+                once=self._latest[window],
             )
         return self._learnt_from[window]
 

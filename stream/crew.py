@@ -19,7 +19,7 @@ import torch
 from models.lineup import LINEUP
 from models.splits import Split
 from models.summary import Run
-from stream.comparison import Bench, Plan, Task, Watch, Watcher, tasks
+from stream.comparison import Bench, Plan, Task, Watch, Watcher, bundles, tasks
 from stream.errors import FreshetError
 from stream.peers.lineup import PEERS
 
@@ -29,7 +29,7 @@ def spread(splits: Sequence[Split], plan: Plan, watch: Watcher, jobs: int) -> It
 
     What a run raises is raised here and ends the others. Raises FreshetError when a process dies.
     """
-    waiting = longest_first(tasks(splits, plan))
+    waiting = longest_first(bundles(tasks(splits, plan)))
     with ExitStack() as ending:
         members = []
         with _no_interrupt():
@@ -38,27 +38,27 @@ def spread(splits: Sequence[Split], plan: Plan, watch: Watcher, jobs: int) -> It
                 ending.callback(members[-1].end)
         for member in members:
             member.tell((splits, plan))
-            member.give(waiting.pop(0))
+            member.go_on(waiting)
         yield from _made(members, waiting)
         for member in members:
             member.process.join()
 
 
-def longest_first(every: Sequence[Task]) -> list[Task]:
-    """The runs so that the last ones are short: systems from the end of the lineup, latest windows first."""
+def longest_first(every: Sequence[list[Task]]) -> list[list[Task]]:
+    """The bundles so that the last are short: systems from the end of the lineup, latest windows first."""
     names = [*LINEUP, *PEERS]
-    return sorted(every, key=lambda task: (-names.index(task.system), -task.window))
+    return sorted(every, key=lambda bundle: min((-names.index(one.system), -one.window) for one in bundle))
 
 
-def _made(members: "Sequence[_Member]", waiting: list[Task]) -> Iterator[Run]:
-    """Each run as it is done; its process is given the next one, or told that there is none."""
+def _made(members: "Sequence[_Member]", waiting: list[list[Task]]) -> Iterator[Run]:
+    """Each run as it is done; its process goes on with the next one, or is told that there is none."""
     busy: dict[Any, _Member] = {member.pipe: member for member in members}
     while busy:
         for pipe in wait(list(busy)):
             run = busy[pipe].heard()
             if run is None:
                 continue
-            busy[pipe].give(waiting.pop(0) if waiting else None)
+            busy[pipe].go_on(waiting)
             if busy[pipe].task is None:
                 del busy[pipe]
             yield run
@@ -82,14 +82,17 @@ class _Member:
         self.process.start()
         theirs.close()  # so that its end is the end of the pipe
         self.task: Task | None = None
+        self._bundle: list[Task] = []
         self._watch = watch
         self._showing = ExitStack()
         self._shown: Watch | None = None
 
-    def give(self, task: Task | None) -> None:
-        """Let it make a run; None: it may end."""
-        self.task = task
-        self.tell(task)
+    def go_on(self, waiting: list[list[Task]]) -> None:
+        """Let it make the next run of its bundle, or of the next that waits; without any it may end."""
+        if not self._bundle and waiting:
+            self._bundle = waiting.pop(0)
+        self.task = self._bundle.pop(0) if self._bundle else None
+        self.tell(self.task)
 
     def tell(self, what: Any) -> None:
         """Send it something. Raises FreshetError when it is dead."""

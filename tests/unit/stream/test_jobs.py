@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stream.cli.main import INTERRUPTED, run
-from stream.comparison import Task
+from stream.comparison import Latest, Task, bundles
 from stream.crew import longest_first
 from tests.support.kafka_broker import PROJECT
 
@@ -81,7 +81,36 @@ def test_long_runs_are_begun_first() -> None:
     """The last of the lineup first, and of one system the latest window, since it has most to learn from."""
     gru = [Task(window, "gru", seed) for window in (1, 2) for seed in (1, 2)]
     every = [Task(1, "popularity", None), *gru[:2], Task(2, "popularity", None), *gru[2:]]
-    assert longest_first(every) == [*gru[2:], *gru[:2], Task(2, "popularity", None), every[0]]
+    expected = [*gru[2:], *gru[:2], Task(2, "popularity", None), every[0]]
+    assert longest_first([[task] for task in every]) == [[task] for task in expected]
+
+
+def test_runs_of_one_training_are_made_side_by_side() -> None:
+    """A GRU and the blend of an equal seed and window; nothing else shares one."""
+    names = ("gru", "lstm", "blend")
+    gru, lstm, blend = ([Task(1, name, seed) for seed in (1, 2)] for name in names)
+    made = bundles([*gru, *lstm, *blend])
+    assert made == [[gru[0], blend[0]], [gru[1], blend[1]], [lstm[0]], [lstm[1]]]
+    assert longest_first(made)[0] == made[0]
+
+
+def test_what_was_made_last_is_made_once() -> None:
+    """Another key makes anew, and the first is forgotten then."""
+    latest, made = Latest(), iter(range(9))
+    assert [latest(key, lambda: next(made)) for key in ("a", "a", "b", "a")] == [0, 0, 1, 2]
+    assert latest.saved_s > 0
+
+
+def test_network_of_two_systems_is_trained_once(events: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second tells of no epoch, and its time is that of the training all the same."""
+    small = ["--columns", COLUMNS, "--epochs", "2", "--units", "8", "--jobs", "1"]
+    assert run(["evaluate", str(events), "--systems", "gru,blend,lstm", *small]) == 0
+    out, err = capsys.readouterr()
+    for title, epochs in (("gru", 4), ("lstm", 4), ("blend", 0)):
+        assert f"{title}: learning: {epochs} epochs" in err
+    rows = [line.split("\t") for line in out[out.index("system\ttimes learnt") :].splitlines()[1:4]]
+    learning_s = {row[0]: float(row[2]) for row in rows}
+    assert learning_s["blend"] >= learning_s["gru"] > 0
 
 
 def _started(events: Path) -> "subprocess.Popen[str]":
