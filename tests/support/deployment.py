@@ -120,11 +120,11 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return self
 
-    def start(self, **settings: Any) -> WorkerProcess:
+    def start(self, *, command: Sequence[str] = (*FRESHET, "worker"), **settings: Any) -> WorkerProcess:
         """Start a worker with a data directory of its own; it may not be ready yet."""
         name = f"worker-{len(self._workers) + 1}"
         environment = self.environment(**{"data_dir": self.folder / name, **settings})
-        worker = WorkerProcess(environment, self.folder, name)
+        worker = WorkerProcess(environment, self.folder, name, command)
         self._workers.append(worker)
         return worker
 

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import RemoteDisconnected
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -78,14 +78,20 @@ def eventually(look: Callable[[], T], what: str, *, within_s: float = EVENTUALLY
 class WorkerProcess:
     """A worker from its start to its end; ``wait_ready`` gives its address."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, name: str) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        name: str,
+        command: Sequence[str] = (*FRESHET, "worker"),
+    ) -> None:
         """Start it; its output goes to files of ``folder``."""
         self.name = name
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
         self.url = ""
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [*FRESHET, "worker"], env=dict(environment), stdout=out, stderr=err, start_new_session=True
+                command, env=dict(environment), stdout=out, stderr=err, start_new_session=True
             )
 
     def wait_ready(self) -> "WorkerProcess":
