@@ -7,9 +7,8 @@ recommendations topic as a consumer would, hits and latencies are the worker's.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,8 @@ from stream.delivery import Delivery, delivery_producer
 from stream.effects import Effects
 from stream.embedded import EmbeddedBroker
 from stream.errors import UsageError
-from stream.messages import RecommendationList, decode_list
+from stream.figures import Figures
+from stream.messages import decode_list
 from stream.ordering import in_time_order
 from stream.retraining import Material, Source, announce_fitted, load_source, train_source
 from stream.second_training import train_again
@@ -47,7 +47,6 @@ SLICE_S = 0.1
 SETTLE_LIMIT_S = 60.0
 #: The embedded broker answers a fetch that found nothing only when its wait is over.
 FETCH_WAIT_MS = 10
-SHOWN_LISTS = 6
 
 
 @dataclass(frozen=True)
@@ -56,50 +55,6 @@ class Split:
 
     trained: Material
     fed: pl.DataFrame
-
-
-@dataclass
-class Figures:
-    """What the demo has seen so far."""
-
-    fed: int = 0
-    due: int = 0
-    lists: int = 0
-    personalized: int = 0
-    measured: int = 0
-    hits: int = 0
-    reciprocal_rank: float = 0.0
-    popular_hits: int = 0
-    popular_reciprocal_rank: float = 0.0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=200_000))
-    newest: deque[RecommendationList] = field(default_factory=lambda: deque(maxlen=SHOWN_LISTS))
-    began_s: float = field(default_factory=time.monotonic)
-    ended_s: float | None = None
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds since the first event was fed."""
-        return (self.ended_s or time.monotonic()) - self.began_s
-
-    @property
-    def hit_rate(self) -> float:
-        """Share of the measured events whose item stood in the list sent before."""
-        return self.hits / self.measured if self.measured else 0.0
-
-    @property
-    def popular_hit_rate(self) -> float:
-        """The same of the list of the most popular items, over the same events."""
-        return self.popular_hits / self.measured if self.measured else 0.0
-
-    @property
-    def served_share(self) -> float:
-        """Lists read over lists due."""
-        return self.lists / self.due if self.due else 0.0
-
-    def latency_s(self, quantile: float) -> float:
-        """A quantile of the time from an event's production to its list's acknowledgement."""
-        return float(np.quantile(np.array(self.latencies_s), quantile)) if self.latencies_s else 0.0
 
 
 class Audience:
@@ -131,13 +86,14 @@ class Audience:
         for (_, outcome), count in effects.outcomes.items():
             figures.outcomes[outcome] = figures.outcomes.get(outcome, 0) + count
         figures.due = figures.outcomes.get("applied", 0)
-        figures.measured += quality.events
-        figures.hits += quality.hits[self._list_size]
-        figures.reciprocal_rank += quality.reciprocal_rank
         popular = self._popular_places()
         places = [popular[row] for row in quality.rows if row in popular]
-        figures.popular_hits += len(places)
-        figures.popular_reciprocal_rank += sum(1 / (place + 1) for place in places)
+        worth = figures.worth_of(self._ranked)
+        worth.measured += quality.events
+        worth.hits += quality.hits[self._list_size]
+        worth.reciprocal_rank += quality.reciprocal_rank
+        worth.popular_hits += len(places)
+        worth.popular_reciprocal_rank += sum(1 / (place + 1) for place in places)
 
     def acknowledged(self, latencies_s: npt.NDArray[np.float64]) -> None:
         """Keep the latencies."""

@@ -157,6 +157,7 @@ class Live:
         figures, series = audience.figures, _series(worker.registry)
         t_s = round(figures.duration_s, 3)
         p50_ms, p99_ms = self._quantiles_ms()
+        worth = figures.in_all
         sample = Sample(
             t_s=t_s,
             events=int(_total(series, "freshet_events_total")),
@@ -164,8 +165,8 @@ class Live:
             measured=int(_total(series, "freshet_prequential_events_total")),
             hits=int(_total(series, "freshet_prequential_hits_total", cutoff=str(worker.settings.list_size))),
             reciprocal_rank=_total(series, "freshet_prequential_reciprocal_rank_total"),
-            popular_hits=figures.popular_hits,
-            popular_reciprocal_rank=figures.popular_reciprocal_rank,
+            popular_hits=worth.popular_hits,
+            popular_reciprocal_rank=worth.popular_reciprocal_rank,
             p50_ms=p50_ms,
             p99_ms=p99_ms,
         )

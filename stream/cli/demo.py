@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from models.training import Epoch
-    from stream.demo import Audience, Figures, Split
+    from stream.demo import Audience, Split
+    from stream.figures import Figures, Worth
     from stream.live import Live
     from stream.worker import Worker
 
@@ -153,10 +154,10 @@ class View:
 
 
 def _one_line(figures: "Figures") -> str:
-    newest = figures.newest[0] if figures.newest else None
+    newest, worth = figures.newest[0] if figures.newest else None, figures.in_all
     text = (
         f"{figures.fed:,} events, {figures.lists:,} lists, "
-        f"hit rate {figures.hit_rate:.3f} (popularity {figures.popular_hit_rate:.3f}), "
+        f"hit rate {worth.hit_rate:.3f} (popularity {worth.popular_hit_rate:.3f}), "
         f"p50 {figures.latency_s(0.5) * 1000:.0f} ms, p99 {figures.latency_s(0.99) * 1000:.0f} ms"
     )
     if newest is not None:
@@ -167,10 +168,11 @@ def _one_line(figures: "Figures") -> str:
 def _drawn(figures: "Figures") -> "Table":
     from rich.table import Table
 
+    worth = figures.in_all
     title = (
         f"{figures.fed:,} events, {figures.lists:,} lists, "
         f"{figures.fed / max(figures.duration_s, 1e-9):,.0f} a second; "
-        f"hit rate {figures.hit_rate:.3f}, popularity {figures.popular_hit_rate:.3f}; "
+        f"hit rate {worth.hit_rate:.3f}, popularity {worth.popular_hit_rate:.3f}; "
         f"p50 {figures.latency_s(0.5) * 1000:.0f} ms, p99 {figures.latency_s(0.99) * 1000:.0f} ms"
     )
     table = Table(title=title, title_justify="left", expand=True)
@@ -194,10 +196,8 @@ def _summary(figures: "Figures", split: "Split", *, train_s: float, duration_s: 
         "lists_read": figures.lists,
         "lists_personalized": figures.personalized,
         "lists_share_of_due": figures.served_share,
-        "measured_events": figures.measured,
-        "hit_rate": figures.hit_rate,
-        "popularity_hit_rate": figures.popular_hit_rate,
-        "mrr": figures.reciprocal_rank / figures.measured if figures.measured else 0.0,
+        **_quality(figures.in_all),
+        "quality_by_model_version": {part.version: _quality(part) for part in figures.worth},
         "events_per_s": figures.fed / figures.duration_s if figures.duration_s else 0.0,
         "latency_p50_s": figures.latency_s(0.5),
         "latency_p99_s": figures.latency_s(0.99),
@@ -205,9 +205,22 @@ def _summary(figures: "Figures", split: "Split", *, train_s: float, duration_s: 
     }
 
 
+def _quality(worth: "Worth") -> dict[str, Any]:
+    return {
+        "measured_events": worth.measured,
+        "hit_rate": worth.hit_rate,
+        "popularity_hit_rate": worth.popular_hit_rate,
+        "mrr": worth.mrr,
+    }
+
+
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{count:,} {name}" for name, count in value.items())
+        nested = any(isinstance(part, dict) for part in value.values())
+        parts = (
+            f"{name}: {_shown(part)}" if nested else f"{_shown(part)} {name}" for name, part in value.items()
+        )
+        return ("; " if nested else ", ").join(parts)
     return f"{value:,}" if isinstance(value, int) else str(value)

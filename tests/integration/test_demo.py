@@ -59,8 +59,9 @@ async def test_every_event_is_served_and_half_of_them_are_trained_on(
     figures = await asyncio.wait_for(running, LIMIT_S)
     assert len(begun) == 1
     assert figures.lists == figures.due == figures.fed == FED
-    assert 0 < figures.hits <= figures.measured <= FED
-    assert figures.popular_reciprocal_rank <= figures.popular_hits
+    worth = figures.in_all
+    assert 0 < worth.hits <= worth.measured <= FED
+    assert worth.popular_reciprocal_rank <= worth.popular_hits
     assert [events.columns for events in trainings] == [split.trained.events.columns] * retrain
     for events in trainings:
         assert TRAINED + FED / 2 <= events.height < TRAINED + FED

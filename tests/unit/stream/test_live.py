@@ -109,7 +109,13 @@ def test_popularity_follows_the_weights_in_force(shop: Shop) -> None:
     shop.serve(swapped)
     shop.run(("u", "i2"))
     shop.run(("u", "i1"), ("u", "i2"))
-    assert shop.audience.figures.popular_hits == 2
+    figures = shop.audience.figures
+    assert figures.in_all.popular_hits == 2
+    before, after = figures.worth
+    assert (before.version, before.measured, before.hits) == ("gru-0", 0, 0)
+    assert (after.version, after.measured, after.popular_hits) == ("gru-7", 2, 2)
+    assert figures.in_all.measured == before.measured + after.measured
+    assert figures.in_all.mrr == after.mrr == after.reciprocal_rank / 2
 
 
 def test_the_newest_events_stand_beside_their_lists(shop: Shop) -> None:
