@@ -10,13 +10,14 @@ An artifact is a folder:
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -38,6 +39,9 @@ WEIGHTS = "weights.safetensors"
 TABLES = "tables.safetensors"
 VOCABULARY = "vocabulary.json"
 BLEND = "blend.safetensors"
+LATEST_MS = 253_402_300_799_999  # the last millisecond of the year 9999
+
+Config = TypeVar("Config", NetworkConfig, SegmentRule)
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def read_manifest(directory: str | Path, content: bytes | None = None) -> Manife
     """
     path = Path(directory) / MANIFEST
     try:
-        said = json.loads(_read(path) if content is None else content)
+        said = _parsed(_read(path) if content is None else content)
         written_as = said["format"]
     except (ValueError, TypeError, KeyError) as failure:
         raise ArtifactError(f"{path} cannot be understood ({failure}); {_REMEDY}") from failure
@@ -156,11 +160,49 @@ def read_manifest(directory: str | Path, content: bytes | None = None) -> Manife
             "train again, or use the freshet that wrote it"
         )
     try:
-        network = NetworkConfig(**_BEFORE | said["network"])
-        shape = {"network": network, "rule": SegmentRule(**said["rule"])}
-        return Manifest(**said | shape)
+        network = _checked_config(NetworkConfig(**_BEFORE | said["network"]))
+        shape = {"network": network, "rule": _checked_config(SegmentRule(**said["rule"]))}
+        return _checked_manifest(Manifest(**said | shape))
     except (ValueError, TypeError, KeyError) as failure:
         raise ArtifactError(f"{path} cannot be understood ({failure}); {_REMEDY}") from failure
+
+
+def _parsed(content: bytes) -> Any:
+    """What a JSON text says; raises ValueError where it is none that this program would have written."""
+    try:
+        return json.loads(content, parse_float=_number, parse_constant=_number)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
+
+
+def _checked_config(config: Config) -> Config:
+    """The settings, whose defaults say of which type each must be."""
+    for one in fields(config):
+        value = getattr(config, one.name)
+        wanted = type(one.default)
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise TypeError(f"{one.name} is {value!r} and should be of type {wanted.__name__}")
+    return config
+
+
+def _checked_manifest(manifest: Manifest) -> Manifest:
+    """The manifest, if each of its values is of the type that it must be."""
+    for name, wanted in _TYPES.items():
+        if type(getattr(manifest, name)) is not wanted:
+            raise TypeError(f"{name} should be of type {wanted.__name__}")
+    if not 0 <= manifest.trained_at_ms <= LATEST_MS:
+        raise ValueError("trained_at_ms is before 1970 or after the year 9999")
+    if not all(isinstance(digest, str) for digest in manifest.files.values()):
+        raise TypeError("a digest is no text")
+    manifest.version.encode()  # what is no Unicode is a ValueError
+    return manifest
 
 
 def load(directory: str | Path, manifest_content: bytes | None = None) -> Recommender:
@@ -177,7 +219,7 @@ def load(directory: str | Path, manifest_content: bytes | None = None) -> Recomm
         contents[BLEND] = _checked(folder / BLEND, manifest.files)
     try:
         return _built(manifest, contents)
-    except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as failure:
+    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as failure:
         reason = str(failure).splitlines()[0]
         raise ArtifactError(
             f"{folder} does not hold what its manifest says ({reason}); {_REMEDY}"
@@ -186,12 +228,14 @@ def load(directory: str | Path, manifest_content: bytes | None = None) -> Recomm
 
 def _built(manifest: Manifest, contents: Mapping[str, bytes]) -> Recommender:
     """The recommender of files that are as they were written."""
-    ids = json.loads(contents[VOCABULARY])
+    ids = _checked_ids(_parsed(contents[VOCABULARY]))
     tables: dict[str, NDArray[Any]] = safetensors.numpy.load(contents[TABLES])
     vocabulary = Vocabulary(tuple(ids["items"]), tuple(ids["categories"]), tables["item_category"])
     category = torch.from_numpy(vocabulary.item_category.astype(np.int64))
+    weights = safetensors.torch.load(contents[WEIGHTS])
+    _check_shapes(weights, manifest.network, category, n_categories=vocabulary.n_categories)
     network = Network(manifest.network, category, n_categories=vocabulary.n_categories)
-    network.load_state_dict(safetensors.torch.load(contents[WEIGHTS]))
+    network.load_state_dict(weights)
     blend = Blend.from_arrays(safetensors.numpy.load(contents[BLEND])) if BLEND in contents else None
     return Recommender(
         version=manifest.version,
@@ -202,6 +246,27 @@ def _built(manifest: Manifest, contents: Mapping[str, bytes]) -> Recommender:
         trained_at_ms=manifest.trained_at_ms,
         blend=blend,
     )
+
+
+def _checked_ids(ids: Any) -> Mapping[str, list[str]]:
+    """The ids of a vocabulary, if all of them are texts that can be sent."""
+    for name in ("items", "categories"):
+        if type(ids[name]) is not list:
+            raise TypeError(f"{name} are no list")
+        "".join(ids[name]).encode()
+    found: Mapping[str, list[str]] = ids
+    return found
+
+
+def _check_shapes(
+    weights: Mapping[str, torch.Tensor], config: NetworkConfig, category: torch.Tensor, *, n_categories: int
+) -> None:
+    """Refuse weights of other shapes than the manifest's network, before memory is taken for it."""
+    with torch.device("meta"):
+        expected = Network(config, category, n_categories=n_categories).state_dict()
+    for name, weight in expected.items():
+        if weights[name].shape != weight.shape or not weights[name].is_floating_point():
+            raise ValueError(f"{name} is {tuple(weights[name].shape)} and should be {tuple(weight.shape)}")
 
 
 def _checked(path: Path, digests: Mapping[str, str]) -> bytes:
@@ -226,8 +291,17 @@ def _finite(value: Any) -> Any:
     """The value with null for numbers that JSON has no word for."""
     if isinstance(value, Mapping):
         return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
+
+# Of what type each value of a manifest is.
+_TYPES: Mapping[str, type] = {
+    **dict.fromkeys(("version", "code_version"), str),
+    **dict.fromkeys(("trained_at_ms", "n_items", "n_categories"), int),
+    **dict.fromkeys(("training", "metrics", "files", "origin"), dict),
+}
 
 # What networks were before their manifests said so.
 _BEFORE: Mapping[str, Any] = {"scale": 0.0}

@@ -107,11 +107,7 @@ class Blend:
                 "near": np.append(arrays["near"], np.float32(0)),
             }
         neighbours, successors, direct = (
-            ItemNeighbours(
-                arrays[f"{kind}_begins"].astype(np.int64),
-                arrays[f"{kind}_rows"].astype(np.int32),
-                arrays[f"{kind}_weights"].astype(np.float32),
-            )
+            ItemNeighbours.checked(*(arrays[f"{kind}_{part}"] for part in ("begins", "rows", "weights")))
             for kind in KINDS
         )
         names = ("prior", "new", "near", "had")

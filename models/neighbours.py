@@ -48,6 +48,25 @@ class ItemNeighbours:
         counts, rows, weights = (np.concatenate(column) for column in zip(*kept, strict=True))
         return cls(np.concatenate(([0], np.cumsum(counts))), rows, weights)
 
+    @classmethod
+    def checked(
+        cls, begins: NDArray[np.generic], rows: NDArray[np.generic], weights: NDArray[np.generic]
+    ) -> Self:
+        """The table of arrays that anybody may have made; raises ValueError where they point outside.
+
+        Whoever multiplies by the table looks up what they point at, and does not look whether it is there.
+        """
+        if not (
+            begins.ndim == rows.ndim == weights.ndim == 1 and len(begins) > 1 and len(rows) == len(weights)
+        ):
+            raise ValueError("a table of neighbours has arrays of other lengths than it must have")
+        table = cls(begins.astype(np.int64), rows.astype(np.int32), weights.astype(np.float32))
+        if table.begins[0] or table.begins[-1] != len(rows) or (np.diff(table.begins) < 0).any():
+            raise ValueError("a table of neighbours has lines that overlap or point outside")
+        if len(rows) and not 0 <= table.rows.min() <= table.rows.max() < table.n_items:
+            raise ValueError("a table of neighbours names an item that there is not")
+        return table
+
     @property
     def n_items(self) -> int:
         """How many item rows there are, the unknown row included."""

@@ -128,7 +128,8 @@ def _parquet_frames(
         for start in range(0, table.select(pl.len()).collect().item(), chunk_rows):
             frame = table.select(wanted).slice(start, chunk_rows).collect()
             yield layout, frame.with_row_index(ROW, offset=start + 1)
-    except (pl.exceptions.PolarsError, OSError) as fault:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as fault:
+        # Of a damaged page polars' reader panics.
         raise DatasetError(f"{path}: not a whole Parquet file ({str(fault).splitlines()[0]})") from None
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from aiokafka.structs import ConsumerRecord
 
 from stream import clients
 from stream.messages import HEADER_ERROR, HEADER_MESSAGE, HEADER_OFFSET, HEADER_PARTITION, HEADER_TOPIC
 from stream.settings import Settings
+
+DIGITS: Final = len(str(2**63 - 1))
+"""Of the largest offset that Kafka knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,8 @@ class DeadLetter:
     @classmethod
     def of(cls, record: ConsumerRecord[bytes, bytes]) -> Self:
         """Read the headers of a record."""
-        headers = {name: value.decode(errors="replace") for name, value in record.headers}
+        # A header's value can be null.
+        headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         return cls(
             error=headers.get(HEADER_ERROR, ""),
             message=headers.get(HEADER_MESSAGE, ""),
@@ -56,5 +60,5 @@ async def read_dead_letters(settings: Settings) -> AsyncIterator[DeadLetter]:
 
 
 def _number(text: str | None) -> int:
-    """Read an offset or a partition."""
-    return int(text) if text is not None and text.isdecimal() else -1
+    """Read an offset or a partition; -1 for what is none, such as a number too long for Kafka."""
+    return int(text) if text is not None and text.isdecimal() and len(text) <= DIGITS else -1

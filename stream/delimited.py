@@ -44,8 +44,15 @@ def read_opening(path: Path, stream: PlainBytes, *, separator: str | None) -> Op
     if not texts[0].strip():
         raise DatasetError(f"{path}: row 1 is blank; a header or an event is expected there")
     mark = separator or max(SEPARATORS, key=texts[0].count)
-    first, second = (tuple(next(csv.reader([text], delimiter=mark), ())) for text in texts)
+    first, second = (_fields(path, text, mark, row) for row, text in enumerate(texts, start=1))
     return Opening(mark, tuple(name.strip() for name in first), second, tuple(lines))
+
+
+def _fields(path: Path, text: str, separator: str, row: int) -> tuple[str, ...]:
+    try:
+        return tuple(next(csv.reader([text], delimiter=separator), ()))
+    except csv.Error as fault:
+        raise DatasetError(f"{path}: row {row} cannot be split into fields ({fault})") from None
 
 
 @dataclass(frozen=True)

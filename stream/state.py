@@ -135,7 +135,7 @@ def decode_state(data: bytes) -> UserState:
     """Return the record; raises StateError for bytes that are none of ours."""
     try:
         state = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StateError(f"a user's record in the changelog cannot be read: {error}") from error
     if state.codec != CODEC:
         raise StateError(

@@ -106,7 +106,8 @@ class Batch:
         A request stands in every partition, since producers differ in where they put a key;
         where the user is not known there is nothing to erase.
         """
-        if self.state_of(key) is None:
+        # A record that cannot be read is erased like any other.
+        if (self.states[key] if key in self.states else self.load(key)) is None:
             return
         self.states[key] = None
         self.lines.pop(key, None)

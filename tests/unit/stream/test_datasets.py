@@ -359,6 +359,12 @@ def test_damaged_parquet(write):
     assert refused(write(b"PAR1 and no more", "a.parquet")).startswith("not a whole Parquet file (")
 
 
+def test_parquet_with_a_damaged_page(write):
+    """Where polars gives the reading up in its own way, it is a fault of the file all the same."""
+    damaged = Path(__file__).parents[2] / "corpus" / "parquet" / "damaged-page"
+    assert refused(write(damaged.read_bytes(), "a.parquet")).startswith("not a whole Parquet file (")
+
+
 def test_packed_parquet(tmp_path, write):
     """Parquet inside gzip is refused with the remedy."""
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "plain")

@@ -304,6 +304,14 @@ def test_forgetting_someone_unknown_has_no_effects(partition: Partition) -> None
     assert (effects.lists, effects.states, outcomes(effects)) == ([], {}, {})
 
 
+def test_a_record_that_cannot_be_read_is_erased(partition: Partition) -> None:
+    """What a damaged changelog has of a user goes like any other record."""
+    partition.records[b"u"] = b"no record of ours"
+    effects = partition.run(partition.forget("u"))
+    assert effects.states == {b"u": None}
+    assert [(made.key, made.value) for made in effects.lists] == [(b"u", None)]
+
+
 def test_a_redelivered_erasure_is_sent_once(partition: Partition) -> None:
     """The second time there is nothing left to erase."""
     partition.run(partition.event("u", "i1", 0))
