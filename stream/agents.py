@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import ChainMap, Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from logging import getLogger
@@ -15,7 +15,8 @@ from models.recommender import Recommender
 from stream.app import StreamApp
 from stream.dispatch import Dispatch, now_ms
 from stream.effects import Effects, Refused
-from stream.errors import Rejected
+from stream.errors import Rejected, StateError
+from stream.forgotten import Forgotten
 from stream.lists import Lists
 from stream.merge import Sourced
 from stream.outbox import Outbox, records
@@ -59,6 +60,7 @@ class Recommending:
         self._category_of: dict[str, str] = {}
         self._news: dict[str, str] = {}
         self.held: dict[bytes, tuple[int, int]] = {}
+        self.forgotten = Forgotten()
         #: Held from the first change of a record to the start of its delivery.
         self._changing = asyncio.Lock()
         self._counted: Counter[str] = Counter()
@@ -118,7 +120,7 @@ class Recommending:
         lists = self.lists()
         load = self.app.records.partition(number).get
         try:
-            batch = Batch(load, partition=number, lists=lists, now_ms=now_ms())
+            batch = Batch(load, partition=number, lists=lists, now_ms=now_ms(), forgotten=self.forgotten)
             return process(batch, sourced, partition_of=self.partition_of, stage=self._stage)
         except Exception:
             log.exception("a batch failed; its records are tried one by one", extra={"partition": number})
@@ -136,7 +138,10 @@ class Recommending:
 
         for source, record in sourced:
             try:
-                batch = Batch(load_changed, partition=number, lists=lists, now_ms=now_ms())
+                forgotten = ChainMap(merged.forgotten, self.forgotten)
+                batch = Batch(
+                    load_changed, partition=number, lists=lists, now_ms=now_ms(), forgotten=forgotten
+                )
                 effects = process(batch, [(source, record)], partition_of=self.partition_of)
             except Exception as error:
                 log.exception("a record cannot be applied", extra={"offset": record.offset})
@@ -191,6 +196,8 @@ class Recommending:
                 users[key] = value
         for key, due_ms in effects.held.items():
             self.held[key] = (number, due_ms)
+        for key, at_ms in effects.forgotten.items():
+            self.forgotten.note(key, at_ms)
         if effects.items:
             self._counted.update(effects.items)
             if len(self._counted) > 2 * POPULAR_KEPT:
@@ -285,6 +292,9 @@ class Recommending:
         store = self.app.records
         for number in store.partitions():
             for key, value in store.partition(number).items():
-                state = decode_state(value)
+                try:
+                    state = decode_state(value)
+                except StateError:
+                    continue  # told when the user's next event comes
                 if state.held is not None:
                     self.held[key] = (number, state.listed_ms + self.rules.list_interval_ms)

@@ -100,6 +100,8 @@ class Effects:
     forwards: list[Forward] = field(default_factory=list)
     #: Users whose list is held back, and the processing time at which it is due.
     held: dict[bytes, int] = field(default_factory=dict)
+    #: Users who were erased, and when that was asked for.
+    forgotten: dict[bytes, int] = field(default_factory=dict)
     outcomes: Counter[tuple[int, str]] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     #: Applied events of each item, counted while there are no weights to know what is popular.
@@ -114,6 +116,7 @@ class Effects:
         self.dead_letters += later.dead_letters
         self.forwards += later.forwards
         self.held.update(later.held)
+        self.forgotten.update(later.forgotten)
         self.outcomes += later.outcomes
         self.kinds += later.kinds
         self.items += later.items

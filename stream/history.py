@@ -11,7 +11,8 @@ from models.behavior import Behavior
 from stream import clients
 from stream.columns import EVENT_SCHEMA, ITEM_SCHEMA
 from stream.errors import Rejected
-from stream.messages import MAX_TIMESTAMP_MS, decode_event, decode_item
+from stream.exclusion import Exclusions
+from stream.messages import MAX_TIMESTAMP_MS, decode_event, decode_forget, decode_item
 from stream.settings import Settings
 
 FRAME_EVENTS = 100_000
@@ -20,7 +21,7 @@ FRAME_EVENTS = 100_000
 
 @dataclass(frozen=True)
 class History:
-    """Events and items read from Kafka, and up to where.
+    """Events and items read from Kafka, and up to where; nothing of erased users up to their requests.
 
     ``offsets`` is, for each topic, the end of each partition when reading began; ``refused``
     counts the records that no worker would take either.
@@ -59,7 +60,7 @@ class HistoryReader:
         ``TopicError`` where a topic is missing and ``BrokerUnavailable`` where no broker answers.
         """
         settings, positions = self._settings, self._positions
-        names = (*settings.topics.events, settings.topics.items)
+        names = (*settings.topics.events, settings.topics.items, settings.topics.forget)
         partitions = {name: await clients.topic_partitions(settings, name) for name in names}
         async with clients.running(clients.consumer(settings), settings) as consumer:
             ends = {}
@@ -86,6 +87,9 @@ class _Reading:
         self._frames = [pl.DataFrame(schema=EVENT_SCHEMA)]
         self._categories: dict[str, str | None] = {}
         self._refused = 0
+        self._forget_topic = settings.topics.forget
+        self._requests: dict[str, int] = {}
+        self._exclusions = Exclusions(settings)
 
     async def partition(
         self,
@@ -104,7 +108,10 @@ class _Reading:
             count += 1
             positions[partition] = record.offset + 1
             try:
-                if behavior is None:
+                if partition.topic == self._forget_topic:
+                    user_id = decode_forget(record.key)
+                    self._requests[user_id] = max(record.timestamp, self._requests.get(user_id, 0))
+                elif behavior is None:
                     item_id, item = decode_item(record.key, record.value)
                     self._categories[item_id] = None if item is None else item.category_id
                 else:
@@ -146,7 +153,9 @@ class _Reading:
 
     def history(self, offsets: dict[str, list[int]]) -> History:
         """Return what was read and kept."""
-        self._frames = [self._bounded(pl.concat([*self._frames, self._emptied()]))]
+        self._exclusions.add(self._requests)
+        read = pl.concat([*self._frames, self._emptied()])
+        self._frames = [self._bounded(self._exclusions.without(read))]
         items = pl.DataFrame(
             {"item_id": list(self._categories), "category_id": list(self._categories.values())},
             schema=ITEM_SCHEMA,

@@ -13,6 +13,7 @@ from models.networks import NetworkConfig
 from models.succession import newest_ms
 from models.training import Progress, TrainingConfig
 from stream.datasets import load_events, read_items
+from stream.exclusion import Exclusions
 from stream.history import read_history
 from stream.messages import ModelManifest
 from stream.model_store import Origin
@@ -42,9 +43,11 @@ class Material:
     offsets: Mapping[str, list[int]] = field(default_factory=dict)
 
 
-def load_source(source: Source) -> Material:
-    """Read a file; raises ``DatasetError`` naming it."""
+def load_source(source: Source, exclusions: Exclusions | None = None) -> Material:
+    """Read a file, but for the users who were erased; raises ``DatasetError`` naming it."""
     events = load_events(source.events, columns=source.columns, time_unit=source.time_unit)
+    if exclusions is not None:
+        events = exclusions.without(events)
     items = None if source.items is None else read_items(source.items)
     return Material(str(source.events), events, items)
 

@@ -171,6 +171,9 @@ class Settings(BaseSettings):
     model_public_keyfile: Path | None = Field(
         None, description="its public key (PEM): workers take signed artifacts only; not set: any"
     )
+    forget_keyfile: Path | None = Field(
+        None, description="key of the hashes of erased users; not set: forgotten.key of the model store"
+    )
     retrain_interval_s: Annotated[int, Field(ge=1, le=365 * 86_400)] = Field(
         3_600, description="time from the beginning of a retraining to that of the next"
     )

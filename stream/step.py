@@ -6,8 +6,9 @@ and metrics are the caller's. The same batch over the same records gives the sam
 a redelivered batch repeats its lists with the same identity.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 
 from models.behavior import Behavior
 from models.cleaning import observe
@@ -19,6 +20,7 @@ from stream.messages import Event, decode_event, decode_forget
 from stream.placement import Entry, Placed, place
 from stream.serving import Serving
 from stream.state import (
+    NEVER,
     UserState,
     category_key,
     decode_state,
@@ -30,6 +32,7 @@ from stream.state import (
 
 FORGET = len(Behavior)
 BOUGHT_KEPT = 256
+NOBODY: Mapping[bytes, int] = MappingProxyType({})
 _STEP, _LATE = Placed.STEP, Placed.LATE
 _PURCHASE = int(Behavior.PURCHASE)
 
@@ -45,12 +48,22 @@ def _untimed(name: str) -> AbstractContextManager[object]:
 class Batch:
     """One batch in the making, under the rules and weights of ``lists``; ``process`` runs it."""
 
-    def __init__(self, load: Load, *, partition: int, lists: Lists, now_ms: int) -> None:
+    def __init__(
+        self,
+        load: Load,
+        *,
+        partition: int,
+        lists: Lists,
+        now_ms: int,
+        forgotten: Mapping[bytes, int] = NOBODY,
+    ) -> None:
         """Take what the batch is computed from: ``load`` gives a user's record, or None.
 
-        ``partition`` is that of the records, in every source topic.
+        ``partition`` is that of the records, in every source topic. ``forgotten`` says up to which event
+        time erased users are left alone.
         """
         self.load = load
+        self.forgotten = forgotten
         self.partition = partition
         self.serving = lists.serving
         self.lists = lists
@@ -81,7 +94,7 @@ class Batch:
         key = record.key
         try:
             if source == FORGET:
-                self._forget(decode_forget(key).encode())
+                self._forget(decode_forget(key).encode(), record.timestamp)
                 return
             event = decode_event(
                 key, record.value, now_ms=self.now_ms, max_future_ms=self.rules.max_future_ms
@@ -98,14 +111,17 @@ class Batch:
                 # It comes back where its user's other events are, with the key filled in.
                 self.effects.forwards.append(Forward(source, partition, key, record))
                 return
-        self.outcomes.append((source, self._apply(key, event, source, record)))
+        erased_ms = max(self.forgotten.get(key, NEVER), self.effects.forgotten.get(key, NEVER))
+        late = event.timestamp <= erased_ms
+        self.outcomes.append((source, "late" if late else self._apply(key, event, source, record)))
 
-    def _forget(self, key: bytes) -> None:
-        """Erase the user: record, hidden state and served list.
+    def _forget(self, key: bytes, at_ms: int) -> None:
+        """Erase the user: record, hidden state and served list; earlier events that come later are late.
 
         A request stands in every partition, since producers differ in where they put a key;
         where the user is not known there is nothing to erase.
         """
+        self.effects.forgotten[key] = min(at_ms, self.now_ms)
         # A record that cannot be read is erased like any other.
         if (self.states[key] if key in self.states else self.load(key)) is None:
             return

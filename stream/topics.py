@@ -148,7 +148,8 @@ async def _checked(client: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> l
     """Look at the topics that exist and check them."""
     counts = await clients.partition_counts(client)
     check_partitions(specs, counts)
-    cleanups = await _cleanups(client, [spec.name for spec in specs if spec.name in counts])
+    present = [spec.name for spec in specs if spec.name in counts]
+    cleanups = await topic_configs(client, present, "cleanup.policy")
     check_cleanup(specs, cleanups)
     return [
         TopicState(spec.name, counts[spec.name], cleanups[spec.name], "present")
@@ -158,17 +159,17 @@ async def _checked(client: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> l
     ]
 
 
-async def _cleanups(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, str]:
-    """Ask for the cleanup.policy of topics."""
+async def topic_configs(client: AIOKafkaAdminClient, names: Sequence[str], entry: str) -> dict[str, str]:
+    """Ask for one entry of topics' configuration. Raises ``NotAllowed``."""
     if not names:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": ""}) for name in names]
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {entry: ""}) for name in names]
     found: dict[str, str] = {}
     for response in await client.describe_configs(asked):
         for resource in response.to_object()["resources"]:
             _raise_refused(for_code(resource["error_code"]), resource["resource_name"], "DescribeConfigs")
-            for entry in resource["config_entries"]:
-                found[resource["resource_name"]] = entry["config_value"]
+            for one in resource["config_entries"]:
+                found[resource["resource_name"]] = one["config_value"]
     return found
 
 

@@ -53,6 +53,7 @@ class Worker:
         self.weights = Weights(settings, telemetry=self.telemetry, swap=self.recommending.serve)
         self.items = Follower(settings, settings.topics.items, self._item)
         self.models = Follower(settings, settings.topics.models, self.weights.handle)
+        self.requests = Follower(settings, settings.topics.forget, self.recommending.forgotten.handle)
         self.web = WebServer.of(
             settings,
             Answers(
@@ -92,15 +93,18 @@ class Worker:
             counts = await require_topics(self.settings)
             self.recommending.dispatch.dead_letter_partitions = counts[self.settings.topics.dead_letter]
             self.items.start(self._fail)
+            self.requests.start(self._fail)
             if not self.recommending.rules.recent:
                 self.models.start(self._fail)
                 await self._reached(self.models.caught_up)
             await self._reached(self.items.caught_up)
+            await self._reached(self.requests.caught_up)
             if not self._stopping.is_set():
                 await self._serve()
         finally:
             await self.models.stop()
             await self.items.stop()
+            await self.requests.stop()
             await self.web.stop()
             ticking.cancel()
         if self._failure is not None:

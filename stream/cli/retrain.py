@@ -134,6 +134,7 @@ def _job(
 
 def _ties(settings: "Settings", source: "Source | None", mine: Callable[[], bool]) -> "Ties":
     """Read and announce by Kafka; ``mine`` says whether it is this process's turn to announce."""
+    from stream.exclusion import Exclusions
     from stream.history import HistoryReader
     from stream.model_store import announced
     from stream.retrain_job import Ties
@@ -148,7 +149,7 @@ def _ties(settings: "Settings", source: "Source | None", mine: Callable[[], bool
 
     async def read() -> Material:
         if source is not None:
-            return await asyncio.to_thread(load_source, source)
+            return await asyncio.to_thread(load_source, source, Exclusions(settings))
         held = await reader.read()
         return Material("topics", held.events, held.items, held.refused, held.offsets)
 

@@ -132,6 +132,7 @@ def run_training(
 ) -> None:
     """Train on ``source`` (None: the topics), store, announce, and tell how it went."""
     from stream.clients import topic_partitions
+    from stream.exclusion import Exclusions
     from stream.retraining import (
         announce_fitted,
         first_origin,
@@ -147,7 +148,9 @@ def run_training(
     if announced:
         # Told before the training, not after it.
         asyncio.run(topic_partitions(settings, settings.topics.models))
-    read = asyncio.run(topics_source(settings)) if source is None else load_source(source)
+    read = (
+        asyncio.run(topics_source(settings)) if source is None else load_source(source, Exclusions(settings))
+    )
     read_s = time.monotonic()
     with (
         using_threads(threads),

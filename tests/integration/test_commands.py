@@ -134,7 +134,7 @@ def test_recommend_shows_the_newest_list_of_each_user(kafka, topics, capsys, mon
 
 def test_forget_reaches_the_partition_of_any_partitioner(kafka, topics, capsys):
     """Kafka's own consumer finds the user's id as the key in every partition."""
-    assert main.run(["forget", "user é"]) == 0
+    assert main.run(["forget", "user é", "--wait", "0"]) == 0
     records = kafka.read(f"{topics}users.forget", count=3)
     assert sorted(record.partition for record in records) == [0, 1, 2]
     assert {record.key for record in records} == {"user é".encode()}

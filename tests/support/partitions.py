@@ -86,9 +86,10 @@ class Partition:
         self.offsets[source] += 1
         return source, Sent(NUMBER, offset, self.now_ms - 5, key, value)
 
-    def forget(self, user_id: str) -> Sourced:
-        """Ask for a user to be erased."""
-        return self.raw(user_id.encode(), None, source=FORGET)
+    def forget(self, user_id: str, at_ms: int | None = None) -> Sourced:
+        """Ask for a user to be erased, at a time from ``EARLIER_MS`` on; by default before all events."""
+        source, sent = self.raw(user_id.encode(), None, source=FORGET)
+        return source, sent._replace(timestamp=0 if at_ms is None else EARLIER_MS + at_ms)
 
     def batch(self) -> Batch:
         """Begin a batch over the records as they stand."""

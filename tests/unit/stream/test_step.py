@@ -312,6 +312,31 @@ def test_a_record_that_cannot_be_read_is_erased(partition: Partition) -> None:
     assert [(made.key, made.value) for made in effects.lists] == [(b"u", None)]
 
 
+def test_an_event_from_before_the_erasure_that_comes_after_it_is_late(partition: Partition) -> None:
+    """Up to the time of the request the user is left alone, in the same batch; a later event begins anew."""
+    effects = partition.run(
+        partition.event("u", "i1", 0), partition.forget("u", at_ms=100),
+        partition.event("u", "i2", 100), partition.event("v", "i2", 100), partition.event("u", "i3", 101),
+    )  # fmt: skip
+    assert outcomes(effects) == {"applied": 3, "late": 1}
+    assert partition.state("u").items == ["i3"]
+    assert effects.forgotten.keys() == {b"u"}
+
+
+def test_an_erasure_that_another_partition_told_of_counts(partition: Partition) -> None:
+    """Requests that a worker has heard of hold for all of its batches."""
+    batch = partition.batch()
+    batch.forgotten = {b"u": partition.now_ms}
+    effects = process(batch, [partition.event("u", "i1", 0)], partition_of=lambda key: NUMBER)
+    assert (outcomes(effects), effects.states) == ({"late": 1}, {})
+
+
+def test_a_request_of_the_future_holds_until_now(partition: Partition) -> None:
+    """A clock that is ahead does not shut a user out."""
+    effects = partition.run(partition.forget("u", at_ms=2**50))
+    assert effects.forgotten == {b"u": partition.now_ms}
+
+
 def test_a_redelivered_erasure_is_sent_once(partition: Partition) -> None:
     """The second time there is nothing left to erase."""
     partition.run(partition.event("u", "i1", 0))
