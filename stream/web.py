@@ -187,6 +187,10 @@ def application(answers: Answers, *, token: str = "") -> web.Application:
 
     async def recommendations(request: web.Request) -> web.Response:
         user_id = request.match_info["user_id"]
+        try:
+            user_id.encode()
+        except UnicodeEncodeError:  # only aiohttp's parser in Python lets such bytes through
+            return _json({"error": "the user's id is not UTF-8"}, status=400)
         found = answers.find_list(user_id)
         if found is None:
             return _json({"error": "this worker holds no list for the user", "user_id": user_id}, status=404)

@@ -2,10 +2,11 @@
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from prometheus_client import CollectorRegistry, Counter
 
 from stream.errors import FreshetError, PortInUse
-from stream.web import Answers, WebServer
+from stream.web import Answers, WebServer, application
 
 LISTS = {"u1": b'{"user_id":"u1"}', "a/b é": b'{"user_id":"a/b \xc3\xa9"}'}
 
@@ -84,6 +85,20 @@ async def test_user_id_may_hold_any_letter(server):
     """A slash or an accent in an id comes percent-encoded."""
     status, _, body = await ask(server, "/recommendations/a%2Fb%20%C3%A9")
     assert (status, body) == (200, '{"user_id":"a/b é"}')
+
+
+async def test_user_id_that_is_no_text_is_a_bad_request():
+    """Bytes that are not UTF-8 reach us where aiohttp has no parser in C."""
+    answers = Answers(
+        registry=CollectorRegistry(), healthy=lambda: True, readiness=dict, find_list=lambda user_id: None
+    )
+    request = make_mocked_request("GET", "/recommendations/x", match_info={"user_id": "\udcff"})
+    (handler,) = [
+        route.handler
+        for route in application(answers).router.routes()
+        if route.resource is not None and route.resource.canonical == "/recommendations/{user_id}"
+    ]
+    assert (await handler(request)).status == 400
 
 
 async def test_user_without_list_is_not_found(server):
