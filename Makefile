@@ -5,6 +5,7 @@
 # make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
 # make bench-latency   from producing an event to reading its list, beside a bare echo
+# make bench-recovery   from kill -9 to the first list, beside a bare read of the changelog
 # make stress   the long tests
 # make kafka    Apache Kafka's jars into .kafka, where KAFKA_HOME and ../shared/kafka are absent
 # make lock     renews requirements.lock from the ranges of pyproject.toml
@@ -19,7 +20,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench bench-lists bench-training bench-latency stress kafka lock clean
+.PHONY: help demo test lint bench bench-lists bench-training bench-latency bench-recovery stress kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -58,6 +59,9 @@ bench-training: $(READY)
 
 bench-latency: $(READY)
 	$(BIN)/python -m tests.bench.bench_latency $(BENCH)
+
+bench-recovery: $(READY)
+	$(BIN)/python -m tests.bench.bench_recovery $(BENCH)
 
 stress: $(READY)
 	$(BIN)/python -m pytest -m stress $(TESTS)

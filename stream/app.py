@@ -153,8 +153,10 @@ class StreamApp(faust.App):
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Claim what is assigned before Faust restores it: what others wrote is then all there."""
         if not self.should_stop:
+            numbers = {tp.partition for tp in assigned if tp.topic in self.sources}
+            log.info("partitions are assigned", extra={"partitions": len(numbers)})
             try:
-                await self._claim({tp.partition for tp in assigned if tp.topic in self.sources})
+                await self._claim(numbers)
             except FreshetError as error:
                 await self.crash(error)
                 return

@@ -203,6 +203,7 @@ class Worker:
 
     async def _restored(self, *args: object, **kwargs: object) -> None:
         """Note how long restoring took; look for lists that were held back."""
+        log.info("the state is restored", extra={"users": self.app.records.users()})
         if self._rebalance_began is not None:
             self.telemetry.recovery_seconds.observe(time.monotonic() - self._rebalance_began)
             self._rebalance_began = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 import shutil
 import subprocess
 import threading
@@ -21,7 +22,7 @@ from stream.retraining import announce_fitted
 from stream.simulation import Simulation
 from stream.state import decode_state
 from stream.weights import announce, artifact_folder
-from tests.support.deployment import Deployment, Sent
+from tests.support.deployment import PARTITIONS, Deployment, Sent
 from tests.support.kafka_broker import KafkaBroker, free_port
 from tests.support.offline import same_items
 from tests.support.worker_process import WorkerProcess, eventually
@@ -326,6 +327,11 @@ def test_clean_restart_repeats_and_loses_nothing(site: Site):
     record = decode_state(site.deployment.records()[b"restart-7"])
     assert record.items == [site.items[part] for part in range(10)]
     assert site.worker.events() < 10 * len(users)
+    said = site.worker.errors()
+    assert f"partitions are assigned (partitions={PARTITIONS})" in said
+    restored = re.search(r"the state is restored \(users=(\d+)\)", said)
+    assert restored is not None
+    assert int(restored[1]) >= len(users)
 
 
 def test_second_worker_takes_over_and_gives_back(site: Site):
