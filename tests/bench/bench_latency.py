@@ -1,10 +1,11 @@
-"""From producing an event to reading its list, beside a bare aiokafka echo under the same load.
+"""From producing an event to reading its list, in both modes, beside a bare aiokafka echo of the same load.
 
 Run it as ``python -m tests.bench.bench_latency`` (``make bench-latency``). Events go out at a fixed
 rate; each carries the moment at which it was due to go out, so a generator that falls behind, or a
 contestant that holds it up, counts as latency (no coordinated omission). A consumer of its own
-reads the answers. The rates are shares of ``--capacity``, the events per second that ``make bench``
-measured for the worker; echo and worker take turns at each.
+reads the answers, committed ones only. The rates are shares of ``--capacity``, the events per second that
+``make bench`` measured for the worker; the echo and the worker, with the default guarantee and with
+``exactly_once``, take turns at each.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from tests.bench.peers import aiokafka_batch, worker
 from tests.bench.workload import PARTITIONS
 from tests.support.kafka_broker import BrokerError, KafkaBroker, kafka_home, why_absent
 
-PEERS = {"worker": worker.PEER, "echo": aiokafka_batch.PEER}
+PEERS = {"worker": worker.PEER, "exactly_once": worker.EXACTLY_ONCE, "echo": aiokafka_batch.PEER}
 SHARES = (0.1, 0.5, 0.8)
 CAPACITY_EVENTS_PER_S = 40_000
 USERS = 20_000
@@ -172,11 +173,17 @@ def measure(run: Run, rate: float, duration_s: float) -> Latencies:
 
 
 def compare(
-    broker: KafkaBroker, folder: Path, *, capacity: float, rounds: int, duration_s: float
+    broker: KafkaBroker,
+    folder: Path,
+    *,
+    capacity: float,
+    shares: Sequence[float],
+    rounds: int,
+    duration_s: float,
 ) -> dict[str, Any]:
-    """Let worker and echo take turns at each rate; return the quantiles and their ratios."""
+    """Let all take turns at each rate; return the quantiles and their ratios to the echo's."""
     levels = {}
-    for share in SHARES:
+    for share in shares:
         found: dict[str, list[Latencies]] = {name: [] for name in PEERS}
         for number in range(rounds):
             for name, peer in PEERS.items():
@@ -189,25 +196,38 @@ def compare(
 
 
 def _level(found: dict[str, list[Latencies]]) -> dict[str, dict[str, float]]:
-    """Return the medians of the rounds and how many times the echo's each of the worker's is."""
-    medians = {
-        name: {quantile: median(one.quantiles_ms[quantile] for one in runs) for quantile in QUANTILES}
+    """Return the medians of the rounds, and how many times the echo's each of the others' is."""
+    level = {
+        f"{name}_ms": {quantile: median(one.quantiles_ms[quantile] for one in runs) for quantile in QUANTILES}
         for name, runs in found.items()
     }
-    ratio = {quantile: medians["worker"][quantile] / medians["echo"][quantile] for quantile in QUANTILES}
-    return {"worker_ms": medians["worker"], "echo_ms": medians["echo"], "ratio": ratio}
+    ratios = {
+        f"{name}_ratio": {
+            quantile: level[f"{name}_ms"][quantile] / level["echo_ms"][quantile] for quantile in QUANTILES
+        }
+        for name in found
+        if name != "echo"
+    }
+    return level | ratios
 
 
 def _words(level: dict[str, dict[str, float]]) -> Iterator[str]:
     for quantile in QUANTILES:
-        ours, theirs = level["worker_ms"][quantile], level["echo_ms"][quantile]
-        yield f"{quantile} {ours:.1f} ms, echo {theirs:.1f} ({level['ratio'][quantile]:.1f} times)"
+        ours = (
+            f"{name} {level[f'{name}_ms'][quantile]:.1f} ms ({level[f'{name}_ratio'][quantile]:.1f} times)"
+            for name in PEERS
+            if name != "echo"
+        )
+        yield f"{quantile}: {', '.join(ours)}, echo {level['echo_ms'][quantile]:.1f} ms"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 when every event was answered."""
     parser = argparse.ArgumentParser(prog="bench_latency", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--capacity", type=float, default=CAPACITY_EVENTS_PER_S, help="events/s of a backlog")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=SHARES, help="of the capacity, each a rate"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="how long each rate is held")
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
@@ -223,6 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     broker,
                     Path(folder),
                     capacity=chosen.capacity,
+                    shares=chosen.shares,
                     rounds=chosen.rounds,
                     duration_s=chosen.seconds,
                 )
@@ -232,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.report is not None:
         settings = {
             "capacity_events_per_s": chosen.capacity,
+            "shares": list(chosen.shares),
             "rounds": chosen.rounds,
             "seconds": chosen.seconds,
         }

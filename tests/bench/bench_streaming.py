@@ -22,6 +22,7 @@ from tests.support.kafka_broker import BrokerError, KafkaBroker, kafka_home, why
 
 PEERS = {
     "worker": worker.PEER,
+    "exactly-once": worker.EXACTLY_ONCE,
     "plain-faust": plain_faust.PEER,
     "quix": quix.PEER,
     "kafka-streams": kafka_streams.PEER,

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,36 @@ class Run:
     directory: Path
 
 
+Look = Callable[[], int]
+"""Says how many events are answered now."""
+
+
+@contextmanager
+def sink_ends(run: Run, *, markers: int = 0) -> Iterator[Look]:
+    """Look at the end offsets of the sink; ``markers`` of them are transactions' before the first list."""
+    client = Consumer({"bootstrap.servers": run.broker.bootstrap, "group.id": "observer"})
+    sink = [TopicPartition(run.sink, partition) for partition in range(PARTITIONS)]
+    try:
+        yield lambda: max(
+            0, sum(client.get_watermark_offsets(part, timeout=30)[1] for part in sink) - markers
+        )
+    finally:
+        client.close()
+
+
+@contextmanager
+def committed(run: Run, *, group: str) -> Iterator[Look]:
+    """Look at the offsets a group has committed of the source: where each batch ends in a marker."""
+    settings = {"bootstrap.servers": run.broker.bootstrap, "group.id": group}
+    # A client that reads what is committed only would wait for the transaction that is open.
+    client = Consumer({**settings, "isolation.level": "read_uncommitted"})
+    source = [TopicPartition(run.source, partition) for partition in range(PARTITIONS)]
+    try:
+        yield lambda: sum(max(0, place.offset) for place in client.committed(source, timeout=30))
+    finally:
+        client.close()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Peer:
     """One contestant.
@@ -41,8 +72,8 @@ class Peer:
     process to start, ``environment`` what to add to its environment. ``check`` raises WrongAnswer
     when the sink does not hold what the workload asks for. ``why_absent`` gives the reason for
     which it cannot run here, or None. ``prepare`` makes what it needs beyond its two topics.
-    ``topics`` names source and sink where the peer does not take any name. ``markers`` is how many
-    offsets of the sink are taken by markers of transactions before the first list.
+    ``topics`` names source and sink where the peer does not take any name. ``watch`` gives what says how
+    far it is.
     """
 
     name: str
@@ -53,7 +84,7 @@ class Peer:
     environment: Callable[[Run], Mapping[str, str]] = lambda _run: {}
     why_absent: Callable[[], str | None] = lambda: None
     prepare: Callable[[Run], None] | None = None
-    markers: int = 0
+    watch: Callable[[Run], AbstractContextManager[Look]] = sink_ends
     topics: Callable[[str], tuple[str, str]] = field(default=lambda tag: (f"{tag}-source", f"{tag}-sink"))
 
 
@@ -80,8 +111,8 @@ def python(module: str, run: Run) -> list[str]:
 def measure(peer: Peer, *, broker: KafkaBroker, tag: str, directory: Path, scale: float) -> Measurement:
     """Let ``peer`` work off its events once, check every answer, and return its speed.
 
-    The events are all there before it starts. Speed is seen from outside, by the end offsets of
-    its sink, in the same way for every peer; starting up is not part of it.
+    The events are all there before it starts. Speed is seen from outside, by offsets on the broker;
+    starting up is not part of it.
     """
     workload = Workload(max(1000, int(peer.events * scale)))
     source, sink = peer.topics(tag)
@@ -102,7 +133,7 @@ def measure(peer: Peer, *, broker: KafkaBroker, tag: str, directory: Path, scale
             start_new_session=True,
         )
         try:
-            result = _observe(process, run, workload.events, markers=peer.markers)
+            result = _observe(process, peer, run, workload.events)
         except PeerFailed as error:
             tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-20:])
             raise PeerFailed(f"{peer.name}: {error}\n{tail}") from None
@@ -113,17 +144,14 @@ def measure(peer: Peer, *, broker: KafkaBroker, tag: str, directory: Path, scale
     return result
 
 
-def _observe(process: subprocess.Popen[bytes], run: Run, events: int, *, markers: int = 0) -> Measurement:
-    """Watch the sink fill until it holds ``events`` records."""
+def _observe(process: subprocess.Popen[bytes], peer: Peer, run: Run, events: int) -> Measurement:
+    """Watch the answers come until there are as many as ``events``."""
     began_s = last_change_s = time.perf_counter()
     first_s, first_count, count = 0.0, 0, 0
-    client = Consumer({"bootstrap.servers": run.broker.bootstrap, "group.id": "observer"})
-    sink = [TopicPartition(run.sink, partition) for partition in range(PARTITIONS)]
-    try:
+    with peer.watch(run) as look:
         while count < events:
             time.sleep(POLL_INTERVAL_S)
-            ends = sum(client.get_watermark_offsets(part, timeout=30)[1] for part in sink)
-            now_count = max(0, ends - markers)
+            now_count = look()
             now_s = time.perf_counter()
             if now_count != count:
                 last_change_s = now_s
@@ -134,8 +162,6 @@ def _observe(process: subprocess.Popen[bytes], run: Run, events: int, *, markers
                 raise PeerFailed(f"ended with status {process.returncode} after {count} of {events} lists")
             elif now_s - last_change_s > STALL_LIMIT_S:
                 raise PeerFailed(f"stood still for {STALL_LIMIT_S:.0f} s after {count} of {events} lists")
-    finally:
-        client.close()
     if first_count >= events:
         raise PeerFailed(f"{events} events were too few to measure: all were answered at first sight")
     return Measurement(

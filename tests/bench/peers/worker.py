@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 
 from tests.bench.answers import check_recommendations
-from tests.bench.peer import Peer, Run
+from tests.bench.peer import Look, Peer, Run, committed, sink_ends
 from tests.bench.workload import LIST_ITEMS, PARTITIONS
 from tests.support.kafka_broker import free_port
 
@@ -16,13 +19,17 @@ def topics(tag: str) -> tuple[str, str]:
     return f"{tag}-events.click", f"{tag}-recommendations"
 
 
+def group(run: Run) -> str:
+    """Return the worker's group for this run."""
+    return run.source.replace("events.click", "worker")
+
+
 def environment(run: Run) -> Mapping[str, str]:
     """Return the settings of the worker for this run."""
-    prefix = run.source.removesuffix("events.click")
     return {
         "FRESHET_BROKERS": run.broker.bootstrap,
-        "FRESHET_GROUP_ID": f"{prefix}worker",
-        "FRESHET_TOPIC_PREFIX": prefix,
+        "FRESHET_GROUP_ID": group(run),
+        "FRESHET_TOPIC_PREFIX": run.source.removesuffix("events.click"),
         "FRESHET_PARTITIONS": str(PARTITIONS),
         "FRESHET_LISTS": "recent",
         "FRESHET_LIST_SIZE": str(LIST_ITEMS),
@@ -37,6 +44,16 @@ def prepare(run: Run) -> None:
     subprocess.run(
         freshet("topics"), env={**os.environ, **environment(run)}, check=True, stdout=subprocess.DEVNULL
     )
+
+
+def exactly_once(run: Run) -> Mapping[str, str]:
+    """Return the settings of the worker that makes a transaction of each batch."""
+    return {**environment(run), "FRESHET_PROCESSING_GUARANTEE": "exactly_once"}
+
+
+def watch_commits(run: Run) -> AbstractContextManager[Look]:
+    """Look at what the worker has committed."""
+    return committed(run, group=group(run))
 
 
 def freshet(*arguments: str) -> list[str]:
@@ -54,5 +71,13 @@ PEER = Peer(
     topics=topics,
     check=check_recommendations,
     # A claim on a partition ends two empty transactions over it (stream.fence).
-    markers=2 * PARTITIONS,
+    watch=partial(sink_ends, markers=2 * PARTITIONS),
+)
+
+EXACTLY_ONCE = replace(
+    PEER,
+    name="freshet worker, tx",
+    note="FRESHET_LISTS=recent, FRESHET_PROCESSING_GUARANTEE=exactly_once",
+    environment=exactly_once,
+    watch=watch_commits,
 )
