@@ -290,7 +290,7 @@ class Recommending:
     def find_held(self) -> None:
         """Look through the restored records for lists that another process held back."""
         store = self.app.records
-        for number in store.partitions():
+        for number in self.app.partitions_assigned().intersection(store.partitions()):
             for key, value in store.partition(number).items():
                 try:
                     state = decode_state(value)

@@ -43,7 +43,7 @@ class UsersTable(faust.Table[bytes, bytes]):
         return PartitionStore(URL("memory://"), self.app, self, table_name=self.name)
 
     def __len__(self) -> int:
-        """Return how many users this worker holds."""
+        """Return how many users this worker holds, those it only keeps a copy of included."""
         return cast(PartitionStore, self.data).users()
 
 
@@ -70,7 +70,7 @@ class StreamApp(faust.App):
             broker=[URL(f"kafka://{address}") for address in settings.brokers.split(",")],
             datadir=settings.data_dir,
             store="memory://",
-            table_standby_replicas=0,
+            table_standby_replicas=settings.standby_replicas,
             topic_allow_declare=False,
             topic_disable_leader=True,
             topic_partitions=settings.partitions,

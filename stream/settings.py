@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     session_timeout_s: Annotated[int, Field(ge=6, le=1_800)] = Field(
         20, description="how long the group waits for a silent worker before it shares its partitions out"
     )
+    standby_replicas: Annotated[int, Field(ge=0, le=8)] = Field(
+        0, description="how many other workers keep a copy of each partition's state, ready to take over"
+    )
     processing_guarantee: Literal["at_least_once", "exactly_once"] = Field(
         "at_least_once",
         description="exactly_once: a batch's lists, changelog and offsets in one transaction",

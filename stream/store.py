@@ -3,11 +3,12 @@
 Faust's own memory store keeps one dictionary for all partitions and forgets how far it has
 read; this one drops a partition as a whole when it is revoked, takes a changelog batch at
 once, and knows the offset up to which each partition is current, so that after a rebalance
-only what is new is read again.
+only what is new is read again. A partition of which the worker is a standby is one like the others:
+the same changelog fills it, and taking it over is reading on.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from typing import Any
 
 from faust.stores import base
@@ -81,9 +82,10 @@ class PartitionStore(base.Store[bytes, bytes]):
         """Return the partitions that hold anything."""
         return iter(list(self._partitions))
 
-    def users(self) -> int:
-        """Return how many users the worker holds."""
-        return sum(map(len, self._partitions.values()))
+    def users(self, numbers: Collection[int] | None = None) -> int:
+        """Return how many users the worker holds, of these partitions or of all."""
+        held = list(self._partitions.items())
+        return sum(len(records) for number, records in held if numbers is None or number in numbers)
 
     def apply(self, partition: int, offset: int, key: bytes, value: bytes | None) -> None:
         """Apply one changelog record, unless it or a newer one was applied before."""

@@ -227,6 +227,8 @@ class BatchConsumer(driver.Consumer):
         self._mergers: dict[int, Merger] = {}
         self._delivered: dict[TP, int] = {}
         self._in_place = False
+        #: Changelog records read since partitions were last assigned.
+        self.restored = 0
         super().__init__(*args, **kwargs)
         self._app = cast("StreamApp", self.app)
         self._sources = self._app.sources
@@ -375,6 +377,7 @@ class BatchConsumer(driver.Consumer):
     def _restore(self, number: int, fetched: Sequence[Any]) -> None:
         """Apply a fetch of a partition of the changelog."""
         store = self._app.records
+        self.restored += len(fetched)
         for record in fetched:
             store.apply(number, record.offset, record.key, record.value)
 
@@ -459,6 +462,7 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begin a generation with nothing fetched."""
         self._in_place = False
+        self.restored = 0
         self._mergers.clear()
         self._delivered.clear()
         self.next_turn()

@@ -329,7 +329,7 @@ def test_clean_restart_repeats_and_loses_nothing(site: Site):
     assert site.worker.events() < 10 * len(users)
     said = site.worker.errors()
     assert f"partitions are assigned (partitions={PARTITIONS})" in said
-    restored = re.search(r"the state is restored \(users=(\d+)\)", said)
+    restored = re.search(r"the state is restored \(users=(\d+) changelog_records=\d+\)", said)
     assert restored is not None
     assert int(restored[1]) >= len(users)
 

@@ -21,13 +21,14 @@ def store() -> PartitionStore:
 
 
 def test_records_of_partitions_are_apart(store: PartitionStore) -> None:
-    """The same key in two partitions is two records; users are counted over all."""
+    """The same key in two partitions is two records; users are counted over all, or over some."""
     store.partition(0)[b"u"] = b"a"
     store.partition(5)[b"u"] = b"b"
     store.partition(5)[b"v"] = b"c"
     assert store.partition(0) == {b"u": b"a"}
     assert list(store.partitions()) == [0, 5]
     assert store.users() == 3
+    assert store.users({5, 7}) == 2
 
 
 @pytest.mark.parametrize("length", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES, 5 * PIECE_BYTES + 7])
