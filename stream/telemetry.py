@@ -130,11 +130,8 @@ class Telemetry:
     def _state(self, registry: CollectorRegistry) -> None:
         """Make the instruments of users' state and of the group."""
         self.state_users = Gauge(
-            "freshet_state_users", "Users whom this worker serves, with their state.", registry=registry
-        )
-        self.standby_users = Gauge(
-            "freshet_standby_users",
-            "Users of other workers whose state this one keeps too.",
+            "freshet_state_users",
+            "Users whose state this worker holds, copies of others' included.",
             registry=registry,
         )
         self.state_rebuilds = Counter(

@@ -203,7 +203,8 @@ class Worker:
 
     async def _restored(self, *args: object, **kwargs: object) -> None:
         """Note how long restoring took; look for lists that were held back."""
-        restored = {"users": self._users(), "changelog_records": self.app.batch_consumer.restored}
+        served = self.app.records.users(self.app.partitions_assigned())
+        restored = {"users": served, "changelog_records": self.app.batch_consumer.restored}
         log.info("the state is restored", extra=restored)
         if self._rebalance_began is not None:
             self.telemetry.recovery_seconds.observe(time.monotonic() - self._rebalance_began)
@@ -221,16 +222,10 @@ class Worker:
 
     async def _note_state(self) -> None:
         while True:
-            users = self._users()
-            self.telemetry.state_users.set(users)
-            self.telemetry.standby_users.set(self.app.records.users() - users)
+            self.telemetry.state_users.set(self.app.records.users())
             if not self.ready.is_set() and all(self.readiness().values()):
                 self.ready.set()
             await asyncio.sleep(TICK_S if self.ready.is_set() else TICK_S / 10)
-
-    def _users(self) -> int:
-        """Return how many users this worker serves."""
-        return self.app.records.users(self.app.partitions_assigned())
 
     async def _send_held(self) -> None:
         while self.settings.list_interval_s:

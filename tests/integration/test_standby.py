@@ -43,16 +43,19 @@ class Shop:
         assert all(decode_state(record).items == self.items for record in records.values())
 
 
-def users_of(worker: WorkerProcess) -> tuple[int, int]:
-    """Return how many users a worker serves and of how many it keeps a copy."""
-    metrics = worker.metrics()
-    return int(metrics.total("freshet_state_users")), int(metrics.total("freshet_standby_users"))
+def held_by(worker: WorkerProcess) -> int:
+    """Return of how many users a worker holds the state, copies included."""
+    return int(worker.metrics().total("freshet_state_users"))
 
 
-def stand_by_for_each_other(first: WorkerProcess, second: WorkerProcess) -> bool:
-    """Whether both serve users, all of them together, and each keeps a copy of the other's."""
-    one, other = users_of(first), users_of(second)
-    return 0 < one[0] < len(USERS) and one[0] + other[0] == len(USERS) and one == other[::-1]
+def hold_everything(*workers: WorkerProcess) -> bool:
+    """Whether each holds its own users and a copy of all others."""
+    return all(held_by(worker) == len(USERS) for worker in workers)
+
+
+def stand_by_for_each_other(*workers: WorkerProcess) -> bool:
+    """Whether each has served users, and holds a copy of those it does not serve."""
+    return hold_everything(*workers) and all(worker.events() for worker in workers)
 
 
 def restored(worker: WorkerProcess) -> list[tuple[int, int]]:
@@ -89,7 +92,7 @@ def test_standby_takes_over_with_what_it_has(shop: Shop):
     shop.visit(first)
     shop.check()
     third = shop.deployment.start().wait_ready()
-    eventually(lambda: stand_by_for_each_other(first, third), "the first keeps what it gave away")
+    eventually(lambda: hold_everything(first, third), "the first keeps what it gave away")
     shop.visit(first, third)
     eventually(lambda: stand_by_for_each_other(first, third), "copies are kept up to date")
     assert takes_over(first, third) <= PARTITIONS
@@ -103,10 +106,9 @@ def test_without_a_standby_the_changelog_is_read(kafka: KafkaBroker, tmp_path: P
         shop = Shop(deployment)
         first, second = shop.deployment.start().wait_ready(), shop.deployment.start().wait_ready()
         shop.visit(first, second)
-        eventually(lambda: users_of(first)[0] < len(USERS), "the second serves some")
-        served = users_of(second)
-        assert served[0] > 0
-        assert served[1] == 0
-        assert takes_over(first, second) >= served[0]
+        eventually(lambda: held_by(first) < len(USERS), "the second serves some")
+        served = held_by(second)
+        assert served == len(USERS) - held_by(first) > 0
+        assert takes_over(first, second) >= served
         shop.visit(first)
         shop.check()

@@ -27,7 +27,6 @@ CONTRACT = {
     "freshet_retrain_last_success_timestamp_seconds": (),
     "freshet_model_quality": ("role", "metric"),
     "freshet_state_users": (),
-    "freshet_standby_users": (),
     "freshet_state_rebuilds": ("cause",),
     "freshet_recovery_seconds": (),
     "freshet_rebalances": (),
