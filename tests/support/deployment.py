@@ -151,15 +151,20 @@ class Deployment:
             partition = record.partition
             if partition is None:
                 partition = partition_of(record.key or b"", self.settings.partitions)
-            client.produce(
-                record.topic,
-                value=record.value,
-                key=record.key,
-                partition=partition,
-                headers=list(record.headers),
-                timestamp=record.timestamp_ms or 0,
-                on_delivery=delivered,
-            )
+            while True:
+                try:
+                    client.produce(
+                        record.topic,
+                        value=record.value,
+                        key=record.key,
+                        partition=partition,
+                        headers=list(record.headers),
+                        timestamp=record.timestamp_ms or 0,
+                        on_delivery=delivered,
+                    )
+                    break
+                except BufferError:  # the client holds as many as it may
+                    client.poll(0.1)
             client.poll(0)
         assert client.flush(within_s) == 0
         assert not failed

@@ -1,4 +1,4 @@
-"""A TCP proxy of one port whose network can be cut and mended."""
+"""A TCP proxy of one port whose network can be cut, slowed down and mended."""
 
 import asyncio
 import threading
@@ -12,7 +12,8 @@ class Proxy:
     """Forwards what comes to ``port`` of 127.0.0.1 to ``target``, while it is not cut.
 
     Cut, it still accepts and passes nothing on in either direction, as a network that drops packets
-    does: whoever waits finds out by a timeout. Mended, what was on its way arrives.
+    does: whoever waits finds out by a timeout. Mended, what was on its way arrives. Throttled, all
+    connections share so many bytes a second in each direction, in turns.
     """
 
     def __init__(self, port: int, target: int) -> None:
@@ -22,6 +23,8 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._passing = asyncio.Event()
         self._passing.set()
+        self._bytes_per_s: float | None = None
+        self._up, self._down = asyncio.Lock(), asyncio.Lock()
         self._pumps: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy-{port}", daemon=True)
         self._thread.start()
@@ -40,8 +43,13 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._passing.clear)
 
     def mend(self) -> None:
-        """Let everything through again."""
+        """Let everything through again, at full speed."""
+        self._bytes_per_s = None
         self._loop.call_soon_threadsafe(self._passing.set)
+
+    def throttle(self, bytes_per_s: float) -> None:
+        """Let no more than this through in each direction from now on."""
+        self._bytes_per_s = bytes_per_s
 
     def close(self) -> None:
         """End every connection and stop listening."""
@@ -66,16 +74,28 @@ class Proxy:
         except OSError:
             writer.close()
             return
-        for one, other in ((reader, back), (there, writer)):
-            pump = asyncio.create_task(self._pump(one, other))
+        for one, other, turn in ((reader, back, self._up), (there, writer, self._down)):
+            pump = asyncio.create_task(self._pump(one, other, turn))
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, turn: asyncio.Lock
+    ) -> None:
         # An end that went away ends the connection; whoever used it sees that for themselves.
         with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
                 await self._passing.wait()
+                await self._wait_turn(len(data), turn)
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+    async def _wait_turn(self, count: int, turn: asyncio.Lock) -> None:
+        """Return when so many bytes may pass in the direction of ``turn``; who waits longest is next."""
+        if self._bytes_per_s is None:
+            return
+        async with turn:
+            # What was mended meanwhile does not wait any more.
+            if self._bytes_per_s is not None:
+                await asyncio.sleep(count / self._bytes_per_s)

@@ -117,6 +117,11 @@ class WorkerProcess:
         return int(self.url.rsplit(":", 1)[1])
 
     @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._process.pid
+
+    @property
     def said_ready(self) -> bool:
         """Whether its line `ready:` has come."""
         return READY in self.output()

@@ -1,6 +1,7 @@
-"""The proxy of the fault campaign passes everything on, nothing while it is cut, and all of it afterwards."""
+"""The proxy passes everything on, nothing while it is cut, slowly while throttled, and all of it afterwards."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -41,3 +42,22 @@ async def test_a_cut_holds_back_what_is_on_its_way(proxy: Proxy) -> None:
     assert await asyncio.wait_for(later.readline(), 5) == b"new\n"
     for one in (writer, other):
         one.close()
+
+
+async def test_a_throttle_is_shared_by_all_connections(proxy: Proxy) -> None:
+    """Two connections that send as much get half the bytes a second each."""
+    ends = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(2)]
+    proxy.throttle(20_000)
+    began_s = time.monotonic()
+    for _, writer in ends:
+        writer.write(b"x" * 4_999 + b"\n")
+    await asyncio.gather(*(reader.readline() for reader, _ in ends))
+    assert time.monotonic() - began_s >= 2 * 5_000 / 20_000
+    proxy.mend()
+    began_s = time.monotonic()
+    for _, writer in ends:
+        writer.write(b"x" * 40_000 + b"\n")
+    await asyncio.gather(*(reader.readline() for reader, _ in ends))
+    assert time.monotonic() - began_s < 2 * 40_000 / 20_000
+    for _, writer in ends:
+        writer.close()
