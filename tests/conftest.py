@@ -9,6 +9,7 @@ import pytest
 from stream.embedded import EmbeddedBroker
 from tests.support.kafka_broker import PROJECT, KafkaBroker, kafka_home, why_absent
 from tests.support.kafka_cluster import KafkaCluster
+from tests.support.proxied_broker import ProxiedBroker
 from tests.support.secured_broker import SecuredBroker
 
 # Set before torch is imported, and inherited by the workers that tests start: results and times
@@ -58,6 +59,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
 
 
 @pytest.fixture
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedBroker]:
+    """A real broker for one test with a second way in, which can be made slow."""
+    with ProxiedBroker(kafka_or_skip(), tmp_path_factory.mktemp("proxied")) as broker:
+        yield broker
+
+
+@pytest.fixture
 def embedded() -> Iterator[EmbeddedBroker]:
     """The broker of `freshet demo`, empty: create the topics of the test on it."""
     with EmbeddedBroker({}) as broker:
@@ -72,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need the real broker, so that `-m kafka` chooses them."""
     for item in items:
-        if {"kafka", "cluster", "secured"} & {*getattr(item, "fixturenames", ())}:
+        if {"kafka", "cluster", "secured", "proxied"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("kafka")
             config.stash[_outcomes][item.nodeid] = "not run"
 

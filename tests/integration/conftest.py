@@ -2,30 +2,18 @@
 
 import pytest
 
-from models.fitting import Fitted, train_from_frame
-from models.networks import NetworkConfig
-from models.training import TrainingConfig
-from stream.settings import Settings
-from stream.simulation import Simulation, SimulationConfig, simulate
-
-SMALL = NetworkConfig(units=16)
-SHORT = TrainingConfig(epochs=2, refit=False)
+from models.fitting import Fitted
+from stream.simulation import Simulation
+from tests.support.shop import small_model, small_shop
 
 
 @pytest.fixture(scope="session")
 def shop() -> Simulation:
     """A small shop and what its users did."""
-    return simulate(SimulationConfig(events=6_000, users=200, items=400))
+    return small_shop()
 
 
 @pytest.fixture(scope="session")
 def fitted(shop: Simulation) -> Fitted:
     """A model of that shop, trained on the first half of its events."""
-    return train_from_frame(
-        shop.events.head(shop.events.height // 2),
-        trained_at_ms=1_700_000_000_000,
-        items=shop.items,
-        rule=Settings.load().segment_rule,
-        network=SMALL,
-        training=SHORT,
-    )
+    return small_model(shop)

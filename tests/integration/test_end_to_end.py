@@ -21,10 +21,10 @@ from stream.messages import decode_list
 from stream.retraining import announce_fitted
 from stream.simulation import Simulation
 from stream.weights import artifact_folder
-from tests.integration.conftest import SHORT, SMALL
 from tests.support.deployment import Deployment
 from tests.support.kafka_broker import ConsumedRecord, KafkaBroker
 from tests.support.offline import last_lists, same_items
+from tests.support.shop import SHORT, SMALL
 from tests.support.worker_process import Metrics, eventually
 
 TRAINED_AT_MS = 1_700_000_000_000

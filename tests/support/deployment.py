@@ -254,6 +254,17 @@ class Deployment:
             client.close()
         return left
 
+    def end(self, topic: str) -> int:
+        """Return how many offsets of a topic are taken, by records and by markers."""
+        client = self._client()
+        try:
+            return sum(
+                self.kafka.watermarks(client, TopicPartition(topic, number))[1]
+                for number in range(self.settings.partitions)
+            )
+        finally:
+            client.close()
+
     def wait_served(self, *workers: WorkerProcess, within_s: float = 60.0) -> None:
         """Return when everything sent so far is delivered and committed; fails when a worker ends."""
 

@@ -1,4 +1,4 @@
-"""The proxy passes everything on, nothing while it is cut, slowly while throttled, and all of it afterwards."""
+"""The proxy passes everything on, nothing while cut, slowly while throttled, all of it afterwards."""
 
 import asyncio
 import time

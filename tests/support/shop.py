@@ -1,0 +1,27 @@
+"""One small simulated shop and a model of it, for the tests that send events through a worker."""
+
+from models.fitting import Fitted, train_from_frame
+from models.networks import NetworkConfig
+from models.training import TrainingConfig
+from stream.settings import Settings
+from stream.simulation import Simulation, SimulationConfig, simulate
+
+SMALL = NetworkConfig(units=16)
+SHORT = TrainingConfig(epochs=2, refit=False)
+
+
+def small_shop() -> Simulation:
+    """A small shop and what its users did."""
+    return simulate(SimulationConfig(events=6_000, users=200, items=400))
+
+
+def small_model(shop: Simulation, *, seed: int = SHORT.seed) -> Fitted:
+    """A model of that shop, trained on the first half of its events."""
+    return train_from_frame(
+        shop.events.head(shop.events.height // 2),
+        trained_at_ms=1_700_000_000_000 + seed,
+        items=shop.items,
+        rule=Settings.load().segment_rule,
+        network=SMALL,
+        training=TrainingConfig(epochs=SHORT.epochs, refit=SHORT.refit, seed=seed),
+    )
