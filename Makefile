@@ -7,6 +7,7 @@
 # make bench-latency   from producing an event to reading its list, beside a bare echo
 # make bench-recovery   from kill -9 to the first list, beside a bare read of the changelog
 # make stress   the long tests
+# make soak     an hour's steady load (SOAK_S seconds): figures, samples and a plot in soak/
 # make kafka    Apache Kafka's jars into .kafka, where KAFKA_HOME and ../shared/kafka are absent
 # make lock     renews requirements.lock from the ranges of pyproject.toml
 # make clean    removes everything these made, .venv included
@@ -20,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench bench-lists bench-training bench-latency bench-recovery stress kafka lock clean
+.PHONY: help demo test lint bench bench-lists bench-training bench-latency bench-recovery stress soak kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -65,6 +66,9 @@ bench-recovery: $(READY)
 
 stress: $(READY)
 	$(BIN)/python -m pytest -m stress $(TESTS)
+
+soak: $(READY)
+	$(BIN)/python -m tests.stress.soak
 
 # A folder with libs/ is used as it is; only where there is none are the jars fetched, by Maven.
 kafka:
