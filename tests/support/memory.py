@@ -1,5 +1,6 @@
-"""What a process holds in memory, as Linux counts it."""
+"""What a process takes of memory and processor, as Linux counts it."""
 
+import os
 from pathlib import Path
 
 KILOBYTE = 1024
@@ -20,3 +21,10 @@ def _status(pid: int, name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * KILOBYTE
     raise ValueError(f"process {pid} has no {name}; has it ended?")
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time a process has taken so far, in seconds: its own and the kernel's for it."""
+    # The name of the program stands in parentheses and may hold spaces; the fields after it do not.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
