@@ -178,6 +178,25 @@ async def test_no_batch_follows_the_end_of_an_assignment():
     assert await taken(Rebalanced({PLACE: parsed(4, 5, 6)}), ends_after=1) == [4]
 
 
+async def test_a_partition_is_not_fetched_while_much_of_it_waits():
+    """Behind a slow delivery events wait in Kafka: no more than two batches and a fetch are held here."""
+    asked: list[set[TP]] = []
+    consumer = Rebalanced({PLACE: parsed(4)})
+
+    async def fetch(wanted: set[TP], _: float) -> dict[TP, list[SimpleNamespace]]:
+        asked.append(wanted)
+        return {}
+
+    consumer._getmany = fetch
+    consumer._merger(PLACE.partition).add(0, parsed(1))
+    assert consumer._wants(PLACE)
+    consumer._merger(PLACE.partition).add(0, parsed(2))
+    assert not consumer._wants(PLACE)
+    consumer.sleep = lambda _: asyncio.sleep(0)
+    assert await taken(consumer) == [1, 2]
+    assert asked == []
+
+
 async def test_a_batch_is_made_when_the_one_before_it_has_been_taken():
     """What comes while the agent works goes into the next batch, which does not wait in a queue."""
     consumer = Rebalanced({PLACE: parsed(4)})
