@@ -15,7 +15,7 @@ from models.recommender import Recommender
 from stream.app import StreamApp
 from stream.dispatch import Dispatch, now_ms
 from stream.effects import Effects, Refused
-from stream.errors import Rejected, StateError
+from stream.errors import FreshetError, Rejected, StateError, StoreError
 from stream.forgotten import Forgotten
 from stream.lists import Lists
 from stream.merge import Sourced
@@ -79,7 +79,8 @@ class Recommending:
                     if self._current(batch):
                         await self._handle(event, batch)
             except Exception as error:
-                log.exception("a batch could not be processed; the worker stops")
+                if not isinstance(error, FreshetError):
+                    log.exception("a batch could not be processed; the worker stops")
                 await self.app.crash(error)
                 return
             self.app.batch_consumer.next_turn()
@@ -118,10 +119,15 @@ class Recommending:
     def _processed(self, number: int, sourced: Sequence[Sourced]) -> Effects:
         """Return the effects of a batch; a record that cannot be applied goes to the dead letters."""
         lists = self.lists()
-        load = self.app.records.partition(number).get
+        users = self.app.records.partition(number)
+        with self._stage("read"):
+            users.prepare({record.key for _, record in sourced if record.key is not None})
+        load = users.get
         try:
             batch = Batch(load, partition=number, lists=lists, now_ms=now_ms(), forgotten=self.forgotten)
             return process(batch, sourced, partition_of=self.partition_of, stage=self._stage)
+        except StoreError:
+            raise
         except Exception:
             log.exception("a batch failed; its records are tried one by one", extra={"partition": number})
         return self._one_by_one(load, number, sourced, lists)
@@ -143,6 +149,8 @@ class Recommending:
                     load_changed, partition=number, lists=lists, now_ms=now_ms(), forgotten=forgotten
                 )
                 effects = process(batch, [(source, record)], partition_of=self.partition_of)
+            except StoreError:
+                raise
             except Exception as error:
                 log.exception("a record cannot be applied", extra={"offset": record.offset})
                 rejected = Rejected("processing-failed", f"{type(error).__name__}: {error}")
@@ -187,13 +195,10 @@ class Recommending:
 
     def _store(self, number: int, effects: Effects) -> None:
         """Put the new records where the next batch finds them, and count."""
-        users = self.app.records.partition(number)
+        self.app.records.partition(number).put(effects.states)
         for key, value in effects.states.items():
             if value is None:
-                users.pop(key, None)
                 self.held.pop(key, None)
-            else:
-                users[key] = value
         for key, due_ms in effects.held.items():
             self.held[key] = (number, due_ms)
         for key, at_ms in effects.forgotten.items():
@@ -204,10 +209,15 @@ class Recommending:
                 self._counted = Counter(dict(self._counted.most_common(POPULAR_KEPT)))
         self.dispatch.count(effects)
 
+    def _keep(self, number: int, offset: int) -> None:
+        """Keep what the changelog has; raises ``StoreError``, and then the batch is not acknowledged."""
+        with self._stage("keep"):
+            self.app.records.partition(number).keep(offset)
+
     async def _deliver(
         self, number: int, effects: Effects, done: Callable[[], object], positions: Mapping[TP, int]
     ) -> None:
-        """Send lists, then the changelog, then let the offsets be committed; or all in a transaction."""
+        """Send lists, then the changelog, keep the records, commit; or all but that in a transaction."""
         if self.app.settings.exactly_once:
             await self._deliver_at_once(number, effects, done, positions)
             return
@@ -220,7 +230,7 @@ class Recommending:
             with self._stage("changelog"):
                 changed = records(effects.states.items(), now_ms())
                 last_offset = await self.outbox.send(self.topics.changelog, number, changed)
-            self.app.records.written(number, last_offset)
+            self._keep(number, last_offset)
             done()
 
         await self.pipeline.submit(number, lists, changelog)
@@ -240,7 +250,7 @@ class Recommending:
                     changed = records(effects.states.items(), now_ms())
                     last_offset = await outbox.send(self.topics.changelog, number, changed)
             self.dispatch.measure(effects.lists)
-            self.app.records.written(number, last_offset)
+            self._keep(number, last_offset)
             done()
 
         await self.pipeline.submit(number, nothing, everything)

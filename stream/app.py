@@ -13,6 +13,8 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from yarl import URL
 
+from stream.changelog import extents
+from stream.disk import Disk
 from stream.errors import FreshetError
 from stream.fence import claim, renew
 from stream.rights import refusal
@@ -40,7 +42,11 @@ class UsersTable(faust.Table[bytes, bytes]):
     """The users' records; Faust recovers it, the deliveries write its changelog."""
 
     def _new_store(self) -> PartitionStore:
-        return PartitionStore(URL("memory://"), self.app, self, table_name=self.name)
+        store = PartitionStore(URL("memory://"), self.app, self, table_name=self.name)
+        settings = cast(StreamApp, self.app).settings
+        if settings.on_disk:
+            store.disk = Disk(settings.data_dir / TABLE, memory_mb=settings.store_cache_mb)
+        return store
 
     def __len__(self) -> int:
         """Return how many users this worker holds, those it only keeps a copy of included."""
@@ -157,6 +163,7 @@ class StreamApp(faust.App):
             log.info("partitions are assigned", extra={"partitions": len(numbers)})
             try:
                 await self._claim(numbers)
+                await self._open(numbers | {tp.partition for tp in self.assignor.assigned_standbys()})
             except FreshetError as error:
                 await self.crash(error)
                 return
@@ -168,6 +175,12 @@ class StreamApp(faust.App):
             return
         for number, claimed in (await claim(self.settings, numbers)).items():
             self.batch_producer.claims.take(number, claimed)
+
+    async def _open(self, numbers: set[int]) -> None:
+        """Open on disk what is not open; of what is claimed the changelog stands still."""
+        closed = numbers - {*self.records.partitions()}
+        if self.settings.on_disk and closed:
+            self.records.open(await extents(self.settings, closed))
 
     async def renew_claims(self) -> None:
         """Keep the claims on this worker's partitions from being forgotten. Raises ``PartitionLost``."""

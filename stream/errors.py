@@ -9,6 +9,8 @@
     ├── DatasetError              a file of events or items cannot be read
     ├── PortInUse                 the HTTP port is taken
     ├── PartitionLost             another worker has taken over a partition of this one
+    ├── StoreError                the users' records on disk cannot be kept or read
+    │   └── StoreInUse            another worker keeps its users in the same folder
     ├── StateError                a user's record cannot be read
     ├── ArtifactRefused           an announced artifact does not fit this worker
     └── Rejected                  a record that goes to the dead letters, with a fixed word
@@ -60,6 +62,14 @@ class PortInUse(FreshetError):
 
 class PartitionLost(FreshetError):
     """Another worker has claimed a partition that this one thought was its own."""
+
+
+class StoreError(FreshetError):
+    """The users' records on disk cannot be kept or read: a full disk, a right, damaged files."""
+
+
+class StoreInUse(StoreError):
+    """Another worker keeps its users' records in the same folder."""
 
 
 class StateError(FreshetError):

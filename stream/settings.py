@@ -158,6 +158,12 @@ class Settings(BaseSettings):
     http_certfile: Path | None = Field(None, description="certificate (PEM) of the HTTP port, for TLS")
     http_keyfile: Path | None = Field(None, description="key (PEM) of that certificate")
     data_dir: Path = Field(Path("freshet-data"), description="folder of a worker's own files")
+    store: Literal["memory", "rocksdb"] = Field(
+        "memory", description="where a worker holds its users: in memory, or in RocksDB in the data folder"
+    )
+    store_cache_mb: Annotated[int, Field(ge=8, le=1_000_000)] = Field(
+        256, description="with rocksdb: megabytes for blocks that were read and write buffers together"
+    )
     model_store: str = Field(
         "",
         description="folder of the artifacts, for trainer and workers; not set: models in FRESHET_DATA_DIR",
@@ -294,6 +300,11 @@ class Settings(BaseSettings):
     def exactly_once(self) -> bool:
         """Whether lists, changelog and offsets go out in one transaction."""
         return self.processing_guarantee == "exactly_once"
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether a worker holds its users on disk."""
+        return self.store == "rocksdb"
 
     @property
     def isolation_level(self) -> str:

@@ -24,8 +24,9 @@ from stream.messages import ERROR_WORDS
 
 OUTCOMES: Final = ("applied", "duplicate", "late", "suspicious", "invalid")
 KINDS: Final = ("personalized", "popular")
-STAGES: Final = ("apply", "advance", "rank", "encode", "lists", "changelog")
-"""The stages of a batch: decode and apply, advance, rank, write the records, and the two sends."""
+STAGES: Final = ("read", "apply", "advance", "rank", "encode", "lists", "changelog", "keep")
+"""The stages of a batch: read the records, decode and apply, advance, rank, encode the records, the two
+sends, and keep the records (on disk, where they are)."""
 
 SWAP_OUTCOMES: Final = ("swapped", "refused")
 RETRAIN_OUTCOMES: Final = ("promoted", "refused", "failed", "no_data")

@@ -376,10 +376,8 @@ class BatchConsumer(driver.Consumer):
 
     def _restore(self, number: int, fetched: Sequence[Any]) -> None:
         """Apply a fetch of a partition of the changelog."""
-        store = self._app.records
         self.restored += len(fetched)
-        for record in fetched:
-            store.apply(number, record.offset, record.key, record.value)
+        self._app.records.restore(number, fetched)
 
     def _restored(self) -> list[tuple[TP, int]]:
         """Return the changelog partitions that went on, each with the last offset that was read.
@@ -395,7 +393,7 @@ class BatchConsumer(driver.Consumer):
             position, before = thread.next_offset(tp), recovery.active_offsets.get(tp)
             if position is not None and before is not None and position - 1 > before:
                 recovery.active_offsets[tp] = position - 1
-                self._app.records.written(tp.partition, position - 1)
+                self._app.records.partition(tp.partition).reach(position - 1)
                 went_on.append((tp, position - 1))
         return went_on
 

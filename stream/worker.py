@@ -87,6 +87,16 @@ class Worker:
         spare_collections()
         # Workers scale by processes: more threads would only wait for one another at these sizes.
         torch.set_num_threads(1)
+        self.app.records.lock()
+        try:
+            await self._run()
+        finally:
+            self.app.records.close()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _run(self) -> None:
+        """Start the parts one after the other and stop them."""
         await self.web.start()
         ticking = asyncio.create_task(self._watch(self._tick))
         try:
@@ -107,8 +117,6 @@ class Worker:
             await self.requests.stop()
             await self.web.stop()
             ticking.cancel()
-        if self._failure is not None:
-            raise self._failure
 
     async def _reached(self, event: asyncio.Event) -> None:
         """Wait for ``event``, but no longer than the worker is to run."""
@@ -304,8 +312,7 @@ class Worker:
         number = self.recommending.partition_of(key)
         if number not in self.app.partitions_assigned():
             return None
-        record: bytes | None = self.app.records.partition(number).get(key)
-        return record
+        return self.app.records.find(number, key)
 
     def _find_list(self, user_id: str) -> bytes | None:
         record = self.record_of(user_id)

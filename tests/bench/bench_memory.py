@@ -27,11 +27,12 @@ from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
 from stream.lists import Lists
+from stream.records import Records
 from stream.rules import Rules
 from stream.serving import Serving
 from stream.state import decode_state
 from stream.step import Batch, process
-from stream.store import PartitionStore, Records
+from stream.store import PartitionStore
 from tests.bench.environment import environment
 from tests.bench.workload import FIRST_MS, PARTITIONS
 
@@ -118,7 +119,7 @@ def _apply(partition: Records, number: int, lists: Lists, incoming: list[tuple[i
     effects = process(batch, incoming, partition_of=lambda _key: number)
     if effects.outcomes.total() != effects.outcomes[Behavior.CLICK, "applied"]:
         raise SystemExit(f"bench_memory: not every event was applied: {dict(effects.outcomes)}")
-    partition.update({key: value for key, value in effects.states.items() if value is not None})
+    partition.put(effects.states)
 
 
 def resident_bytes() -> int:
@@ -140,8 +141,8 @@ def measure(users: int) -> dict[str, float]:
     before = resident_bytes()
     fill(store, lists, range(users))
     grown = resident_bytes() - before
-    sizes = [len(value) for number in store.partitions() for value in store.partition(number).values()]
-    sample = decode_state(store.partition(0)[b"user-%07d" % 0])
+    sizes = [len(value) for number in store.partitions() for _, value in store.partition(number).items()]
+    sample = decode_state(store.partition(0).get(b"user-%07d" % 0) or b"")
     if store.users() != users + WARM_UP_USERS or len(sample.segment_items()) != SEGMENT_EVENTS:
         raise SystemExit("bench_memory: the store does not hold what was put in")
     if len(sample.hidden) != UNITS * 4:

@@ -1,6 +1,7 @@
 """One `freshet worker` as its own process, the way a user starts it."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 FRESHET = (sys.executable, "-m", "stream.cli.main")
 READY = "ready: "
+RESTORED = re.compile(r"the state is restored \(users=(\d+) changelog_records=(\d+)\)")
 READY_LIMIT_S = 60.0
 END_LIMIT_S = 60.0
 EVENTUALLY_S = 60.0
@@ -143,6 +145,10 @@ class WorkerProcess:
     def errors(self) -> str:
         """Return its standard error so far."""
         return self._err.read_text()
+
+    def restored(self) -> list[tuple[int, int]]:
+        """Of each recovery so far, how many users it led to and how many changelog records it read."""
+        return [(int(users), int(read)) for users, read in RESTORED.findall(self.errors())]
 
     def get(self, path: str) -> Answer:
         """Ask its HTTP port; raises ConnectionError where nobody listens."""
