@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import NoError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -46,12 +47,13 @@ async def extents(settings: Settings, numbers: Collection[int]) -> dict[int, Ext
     Tries again for ``LOOK_LIMIT_S`` while no broker answers. Raises ``BrokerUnavailable`` after that,
     ``NotAllowed`` for want of a right, and ``FreshetError`` for what else a broker refuses.
     """
-    places = [TopicPartition(settings.topics.changelog, number) for number in numbers]
+    topic = settings.topics.changelog
+    places = [TopicPartition(topic, number) for number in numbers]
     deadline_s = asyncio.get_running_loop().time() + LOOK_LIMIT_S
     while True:
         try:
             async with clients.running(clients.consumer(settings), settings) as client:
-                identity = await _identity(client, settings.topics.changelog)
+                identity = await _identity(client, topic)
                 firsts = await client.beginning_offsets(places)
                 ends = await client.end_offsets(places)
         except BrokerUnavailable:
@@ -64,13 +66,17 @@ async def extents(settings: Settings, numbers: Collection[int]) -> dict[int, Ext
 
 async def _identity(client: AIOKafkaConsumer, topic: str) -> str:
     """Return cluster, name and id of a topic; brokers before Kafka 3.1 tell cluster and name only."""
-    node = client._client.get_random_node()
+    inner = client._client
     try:
-        answer = await client._client.send(node, _TopicIds(topic))
+        answer = await inner.send(inner.get_random_node(), _TopicIds(topic))
     except NotImplementedError:
-        return f"{client._client.cluster.cluster_id() or ''}/{topic}"
-    (found,) = answer.topics
-    _, _, topic_id, *_ = found
+        return f"{inner.cluster.cluster_id() or ''}/{topic}"
+    ((code, _, topic_id, *_),) = answer.topics
+    error = for_code(code)
+    if error.retriable:
+        raise BrokerUnavailable(f"the broker does not know topic {topic} yet: {error.__name__}")
+    if error is not NoError:
+        raise error(topic)
     return f"{answer.cluster_id}/{topic}/{topic_id}"
 
 

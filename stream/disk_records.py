@@ -25,6 +25,10 @@ _MISSING: Final = "No such file"
 _UNKNOWN: Final = object()
 
 
+#: Of the form of mark and keys; the records have a version of their own.
+VERSION: Final = 1
+
+
 class Mark(msgspec.Struct, frozen=True):
     """What stands beside the records and is written in one batch with them.
 
@@ -37,15 +41,16 @@ class Mark(msgspec.Struct, frozen=True):
     offset: int
     users: int
     at_ms: int
-    version: int = 1
+    version: int = VERSION
 
 
 def read_mark(database: Rdict) -> Mark | None:
-    """Return the mark of a database; None where there is none, or none that can be read."""
+    """Return the mark of a database; None where there is none, or none that this freshet wrote."""
     try:
-        return msgspec.msgpack.decode(database.get(MARK_KEY) or b"", type=Mark)
+        mark = msgspec.msgpack.decode(database.get(MARK_KEY) or b"", type=Mark)
     except msgspec.DecodeError:
         return None
+    return mark if mark.version == VERSION else None
 
 
 def is_damage(error: Exception) -> bool:

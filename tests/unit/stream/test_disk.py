@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from stream.changelog import Extent
 from stream.disk import KEPT_S, Disk, why_useless
-from stream.disk_records import DiskRecords, Mark
+from stream.disk_records import MARK_KEY, DiskRecords, Mark
 from stream.errors import StoreError, StoreInUse
 from tests.support.logged import Logged
 
@@ -125,9 +126,18 @@ def test_copy_is_gone_on_with_only_where_the_changelog_follows(change, extent, s
     assert said in why if said else why is None
 
 
-def test_copy_without_a_mark_is_of_no_use() -> None:
+OF_ANOTHER_FRESHET = Mark(EXTENT.identity, 42, 1, int(NOW_S * 1_000), version=2)
+
+
+@pytest.mark.parametrize("written", [b"", b"?", msgspec.msgpack.encode(OF_ANOTHER_FRESHET)])
+def test_copy_without_a_mark_that_is_known_is_of_no_use(disk: Disk, caplog, written: bytes) -> None:
     """It may be anything."""
-    assert why_useless(None, EXTENT, now_ms=0) is not None
+    filled(disk)
+    records = disk.open(3, EXTENT)
+    records._database.put(MARK_KEY, written)
+    records._database.close()
+    assert disk.open(3, EXTENT).applied is None
+    assert "they do not say what they are a copy of" in caplog.text
 
 
 @pytest.mark.parametrize("extent", [replace(EXTENT, end=10), replace(EXTENT, identity="another")])
