@@ -152,23 +152,35 @@ def test_a_foreign_copy_is_thrown_away_with_a_line(disk: Disk, caplog, extent: E
     assert len(disk.open(3, extent)) == 0
 
 
-def test_copy_is_as_old_as_it_was_last_complete(disk: Disk, clock: Clock) -> None:
-    """Reading a part of the changelog makes it no younger; owning the partition does."""
+def test_reading_a_part_of_the_changelog_makes_a_copy_no_younger(disk: Disk, clock: Clock) -> None:
+    """What was erased between its beginning and the end is not known yet."""
     records = disk.open(3, EXTENT)
-    clock.now_s += KEPT_S - 10
+    clock.now_s += 10
     records.restore([Logged(5, b"u", b"1")])
     records.close()
-    clock.now_s += 5
-    records = disk.open(3, EXTENT)
-    assert records.applied == 5
-    records.complete()
-    records.close()
-    clock.now_s += KEPT_S
+    clock.now_s = NOW_S + KEPT_S
     records = disk.open(3, EXTENT)
     assert records.applied == 5
     records.close()
     clock.now_s += 1
     assert disk.open(3, EXTENT).applied is None
+
+
+def test_owning_the_partition_makes_a_copy_younger(disk: Disk, clock: Clock) -> None:
+    """At its last batch, and when it is closed."""
+    records = disk.open(3, EXTENT)
+    records.complete()
+    clock.now_s += 10
+    records.put({b"u": b"1"})
+    records.keep(5)
+    records._database.close()
+    clock.now_s = NOW_S + KEPT_S + 10
+    records = disk.open(3, EXTENT)
+    assert records.applied == 5
+    records.complete()
+    records.close()
+    clock.now_s += KEPT_S
+    assert disk.open(3, EXTENT).applied == 5
 
 
 # Damage.
