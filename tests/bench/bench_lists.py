@@ -27,11 +27,11 @@ from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
 from stream.lists import Lists
 from stream.messages import decode_list
+from stream.records import MemoryRecords
 from stream.rules import Rules
 from stream.serving import Serving
 from stream.state import decode_state
 from stream.step import Batch, process
-from stream.store import Records
 from tests.bench.environment import environment
 from tests.bench.workload import FIRST_MS, SPAN_MS, Workload, WrongAnswer
 
@@ -78,7 +78,7 @@ class Product:
         self.recommender = recommender(n_items)
         serving = Serving(self.recommender)
         self.lists = Lists(Rules(), serving, ("events.click",) * len(Behavior))
-        self.records = Records()
+        self.records = MemoryRecords()
         self.newest: dict[bytes, bytes] = {}
 
     def run(self, events: Sequence[Event]) -> None:
@@ -89,7 +89,7 @@ class Product:
             effects = process(batch, [(0, event) for event in part], partition_of=lambda _: PARTITION)
             if len(effects.lists) != len(part):
                 raise WrongAnswer(f"{len(effects.lists)} lists for {len(part)} events")
-            self.records.update({key: value for key, value in effects.states.items() if value is not None})
+            self.records.put(effects.states)
             self.newest.update((made.key, made.value) for made in effects.lists if made.value is not None)
 
     def check(self) -> None:

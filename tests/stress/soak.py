@@ -19,8 +19,8 @@ from statistics import mean
 from typing import Any
 
 from models.fitting import Fitted
+from stream.records import PIECE_BYTES
 from stream.retraining import announce_fitted
-from stream.store import PIECE_BYTES
 from tests.bench.environment import environment
 from tests.support.deployment import Deployment
 from tests.support.kafka_broker import KafkaBroker, kafka_home, why_absent
