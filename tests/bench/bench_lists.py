@@ -96,7 +96,7 @@ class Product:
         """Raise WrongAnswer unless the last lists are those of a full sort over the users' states."""
         item_ids = self.recommender.vocabulary.item_ids
         for key, value in list(self.newest.items())[-CHECKED_LISTS:]:
-            hidden = np.frombuffer(decode_state(self.records[key]).hidden, np.float32)[None]
+            hidden = np.frombuffer(decode_state(self.records.get(key) or b"").hidden, np.float32)[None]
             rows, scores = top_n_plain(self.recommender.scores(hidden), 20)
             listed = decode_list(value).items
             same = [item.item_id for item in listed] == [item_ids[row] for row in rows[0]]

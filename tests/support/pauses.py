@@ -17,7 +17,7 @@ from tests.support.deployment import Deployment, Sent, event
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.worker_process import WorkerProcess, eventually
 
-#: Batches so small that the worker is seconds from done when it stands still.
+#: Of those that are paused: batches so small that one is seconds from done when it stands still.
 SETTINGS = {"batch_max_events": 10, "session_timeout_s": 6}
 SPREAD_MS = 60_000
 SERVED_LIMIT_S = 180.0
@@ -55,10 +55,11 @@ def run(
     A worker that has come ``paused_after`` events into its part stands still until another has served
     the rest, so that the broker has long given it up; then it goes on.
     """
-    settings = {**SETTINGS, "processing_guarantee": guarantee}
+    given = {"processing_guarantee": guarantee}
     with ExitStack() as stack:
         disturbed, undisturbed = (
-            stack.enter_context(Deployment(kafka, folder, **settings)) for folder in folders
+            stack.enter_context(Deployment(kafka, folder, **settings))
+            for folder, settings in zip(folders, (given | SETTINGS, given), strict=True)
         )
         parts = [list(_parts(deployment, shop, pauses)) for deployment in (disturbed, undisturbed)]
         for deployment in (disturbed, undisturbed):
