@@ -89,7 +89,8 @@ def test_worker_goes_on_from_its_disk_and_reads_next_to_nothing(shop: Shop):
     assert worker.terminate() == 0
     again = shop.start().wait_ready()
     assert restored(again) <= PARTITIONS
-    assert again.metrics().total("freshet_state_users") == USERS
+    # The gauge is set once a second.
+    eventually(lambda: again.metrics().total("freshet_state_users") == USERS, "all users are held")
     assert again.list_of("user-0007").status == 200
     shop.served(again)
     assert again.terminate() == 0

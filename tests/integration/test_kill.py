@@ -96,7 +96,9 @@ def runs(
         disturbed.wait_served(second.wait_ready())
         counted_after = second.events()
         restored = sum(read for _, read in second.restored())
-        assert second.metrics().total("freshet_state_users") == len(disturbed.records())
+        users = len(disturbed.records())
+        # The gauge is set once a second.
+        eventually(lambda: second.metrics().total("freshet_state_users") == users, "all users are held")
         assert second.terminate() == 0
         yield Runs(
             guarantee=guarantee,
