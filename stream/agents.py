@@ -121,7 +121,7 @@ class Recommending:
         lists = self.lists()
         users = self.app.records.partition(number)
         with self._stage("read"):
-            users.prepare({record.key for _, record in sourced if record.key is not None})
+            users.prepare(record.key for _, record in sourced if record.key is not None)
         load = users.get
         try:
             batch = Batch(load, partition=number, lists=lists, now_ms=now_ms(), forgotten=self.forgotten)

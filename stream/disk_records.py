@@ -127,7 +127,7 @@ class DiskRecords:
 
     def prepare(self, keys: Iterable[bytes]) -> None:
         """Read at once what a batch over these users will get: half the cost of one by one."""
-        wanted = [key for key in keys if key not in self._changed]
+        wanted = [key for key in set(keys) if key not in self._changed]
         self._prepared = dict(zip(wanted, self._read(wanted), strict=True))
 
     def put(self, changes: Changes) -> None:

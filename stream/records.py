@@ -51,7 +51,10 @@ class Records(Protocol):
         """Return every user with the record; they must not be changed meanwhile."""
 
     def prepare(self, keys: Iterable[bytes]) -> None:
-        """Read at once what a batch over these users will get, up to the next ``put``."""
+        """Read at once what a batch over these users, some of them several times, will get.
+
+        What was read holds up to the next ``put``.
+        """
 
     def put(self, changes: Changes) -> None:
         """Change records for whoever gets them next; a ``keep`` has to follow each, in order."""

@@ -111,9 +111,14 @@ class Batch:
                 # It comes back where its user's other events are, with the key filled in.
                 self.effects.forwards.append(Forward(source, partition, key, record))
                 return
-        erased_ms = max(self.forgotten.get(key, NEVER), self.effects.forgotten.get(key, NEVER))
-        late = event.timestamp <= erased_ms
-        self.outcomes.append((source, "late" if late else self._apply(key, event, source, record)))
+        if (self.forgotten or self.effects.forgotten) and event.timestamp <= self._erased_ms(key):
+            self.outcomes.append((source, "late"))
+        else:
+            self.outcomes.append((source, self._apply(key, event, source, record)))
+
+    def _erased_ms(self, key: bytes) -> int:
+        """Return up to which event time the user was erased."""
+        return max(self.forgotten.get(key, NEVER), self.effects.forgotten.get(key, NEVER))
 
     def _forget(self, key: bytes, at_ms: int) -> None:
         """Erase the user: record, hidden state and served list; earlier events that come later are late.
