@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from models.fitting import train_from_frame
-from models.training import TrainingConfig
 from stream.retraining import announce_fitted
 from stream.simulation import SimulationConfig, simulate
 from tests.support.aftermath import check_last_lists, check_lists, check_records, outcome
 from tests.support.deployment import Deployment, Sent, event
 from tests.support.kafka_broker import KafkaBroker
+from tests.support.shop import hasty_model
 from tests.support.worker_process import WorkerProcess, eventually
 
 EVENTS = 20_000
@@ -37,12 +36,7 @@ def test_nothing_is_lost_or_applied_twice_however_often_a_worker_dies(
     """After every fault the group goes on; lists and records end as if nothing had happened."""
     drawn = random.Random(SEED)
     shop = simulate(SimulationConfig(events=EVENTS, users=500, seed=SEED))
-    fitted = train_from_frame(
-        shop.events[:5_000],
-        trained_at_ms=1,
-        items=shop.items,
-        training=TrainingConfig(epochs=1, validation_share=0.0, refit=False),
-    )
+    fitted = hasty_model(shop)
     began_ms = time.time_ns() // 1_000_000 - SPREAD_MS
     records = [
         (behavior, user.encode(), event(user, item, time_ms), began_ms + number * SPREAD_MS // EVENTS)

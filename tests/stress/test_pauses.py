@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from models.fitting import train_from_frame
-from models.training import TrainingConfig
 from stream.simulation import SimulationConfig, simulate
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.pauses import check, run
+from tests.support.shop import hasty_model
 
 PAUSES = int(os.environ.get("STRESS_PAUSES", "50"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
@@ -24,12 +23,7 @@ def test_paused_workers_leave_what_an_undisturbed_one_leaves(
     """States and lists are those of a worker that was never paused, however often the others were."""
     print(f"STRESS_SEED={SEED} STRESS_PAUSES={PAUSES} {guarantee}", flush=True)
     shop = simulate(SimulationConfig(events=PAUSES * EVENTS_A_PAUSE, users=500, seed=SEED))
-    fitted = train_from_frame(
-        shop.events[:5_000],
-        trained_at_ms=1,
-        items=shop.items,
-        training=TrainingConfig(epochs=1, validation_share=0.0, refit=False),
-    )
+    fitted = hasty_model(shop)
     folders = [tmp_path / name for name in ("disturbed", "undisturbed")]
     for folder in folders:
         folder.mkdir()
