@@ -66,8 +66,8 @@ class Follower:
         # Not the consumer's own metadata, which knows no topic before one is assigned.
         partitions = await clients.topic_partitions(self._settings, self._topic)
         consumer = clients.consumer(self._settings, auto_offset_reset="earliest")
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
             for partition in partitions:

@@ -145,7 +145,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await super().on_thread_stop()
         except asyncio.CancelledError:
-            await self._ensure_consumer()._client.close()
+            consumer = self._ensure_consumer()
+            await consumer.stop()  # does nothing where the stop had begun
+            await consumer._client.close()
 
     async def _fetch_records(
         self,
