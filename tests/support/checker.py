@@ -96,7 +96,8 @@ class _Replay:
     def __init__(self, topics: Topics, recommender: Recommender, rules: Rules, now_ms: int) -> None:
         self.serving = Serving(recommender)
         self.states: dict[bytes, bytes] = {}
-        self.lists: dict[tuple[bytes, Place], RecommendationList] = {}
+        #: As bytes: a million lists as objects would take gigabytes.
+        self.lists: dict[tuple[bytes, Place], bytes] = {}
         self.newest: dict[bytes, Place] = {}
         self.refused: dict[Place, Came] = {}
         self.applied = 0
@@ -114,9 +115,8 @@ class _Replay:
                 self.states[key] = value
         for made in effects.lists:
             if made.value is not None:
-                said = decode_list(made.value)
-                place = (said.event.topic, said.event.partition, said.event.offset)
-                self.lists[made.key, place] = said
+                place = _place_of(decode_list(made.value))
+                self.lists[made.key, place] = made.value
                 self.newest[made.key] = place
         for refused in effects.dead_letters:
             self.refused[refused.record.place] = refused.record
@@ -170,14 +170,14 @@ def _check_lists(topics: Topics, replays: Mapping[str, _Replay], report: Report)
         if came.value is None or came.key is None:
             continue
         said = decode_list(came.value)
-        place = (said.event.topic, said.event.partition, said.event.offset)
+        place = _place_of(said)
         found[came.key, place] += 1
         last[came.key] = place
         under = replays.get(said.model_version)
         expected = under.lists.get((came.key, place)) if under is not None else None
         if expected is None:
             report.lists_unexpected += 1
-        elif said.kind != expected.kind or not same_items(said.items, expected.items):
+        elif not _agree(said, decode_list(expected)):
             report.lists_contradicting += 1
     missing = replay.lists.keys() - found.keys()
     report.lists_missing = len(missing)
@@ -186,6 +186,14 @@ def _check_lists(topics: Topics, replays: Mapping[str, _Replay], report: Report)
         place != last.get(key) for key, place in replay.newest.items() if (key, place) in found
     )
     return {place for _, place in missing}
+
+
+def _place_of(said: RecommendationList) -> Place:
+    return said.event.topic, said.event.partition, said.event.offset
+
+
+def _agree(said: RecommendationList, expected: RecommendationList) -> bool:
+    return said.kind == expected.kind and same_items(said.items, expected.items)
 
 
 def _check_states(topics: Topics, replays: Mapping[str, _Replay], report: Report) -> None:
