@@ -130,14 +130,15 @@ class Deployment:
 
     # Records in and out.
 
-    def send(self, records: Iterable[Sent], *, within_s: float = CLIENT_LIMIT_S) -> None:
-        """Send records in their order and return when all are acknowledged."""
+    def send(self, records: Iterable[Sent], *, codec: str = "none", within_s: float = CLIENT_LIMIT_S) -> None:
+        """Send records in their order, packed with a codec, and return when all are acknowledged."""
         client = Producer(
             {
                 "bootstrap.servers": self.kafka.bootstrap,
                 "enable.idempotence": True,
                 # What is too large is for the broker to say.
-                "message.max.bytes": 10_000_000,
+                "message.max.bytes": 200_000_000,
+                "compression.codec": codec,
                 "log_level": 0,
             }
         )

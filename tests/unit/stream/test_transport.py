@@ -231,17 +231,20 @@ async def test_a_batch_waits_for_the_delivery_before_it_in_its_partition():
 
 async def test_consumer_that_stops_while_a_failed_fetch_waits_is_closed(thread, monkeypatch):
     """The client's own stop is cut short by the cancelled wait; what is left of it is done."""
-    closed: list[bool] = []
+    done: list[str] = []
 
-    async def stop(_: BatchConsumerThread) -> None:
+    async def cut_short(_: BatchConsumerThread) -> None:
         waiting = asyncio.create_task(asyncio.Event().wait())
         waiting.cancel()
         await waiting
 
-    async def close() -> None:
-        closed.append(True)
+    async def stop() -> None:
+        done.append("stopped")
 
-    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_thread_stop", stop)
-    thread._consumer = SimpleNamespace(_client=SimpleNamespace(close=close))
+    async def close() -> None:
+        done.append("closed")
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_thread_stop", cut_short)
+    thread._consumer = SimpleNamespace(stop=stop, _client=SimpleNamespace(close=close))
     await thread.on_thread_stop()
-    assert closed == [True]
+    assert done == ["stopped", "closed"]
