@@ -6,6 +6,7 @@
     ├── BrokerUnavailable         no Kafka broker answers (retriable)
     ├── NotAllowed                a broker refuses a login or a right
     ├── TopicError                a topic is missing or has the wrong shape
+    ├── UnreadableBatch           what a broker holds of a partition cannot be unpacked
     ├── DatasetError              a file of events or items cannot be read
     ├── PortInUse                 the HTTP port is taken
     ├── PartitionLost             another worker has taken over a partition of this one
@@ -50,6 +51,10 @@ class NotAllowed(FreshetError):
 
 class TopicError(FreshetError):
     """A topic is missing or has another partition count than it must have."""
+
+
+class UnreadableBatch(FreshetError):
+    """A record batch as the broker holds it is damaged or packed in a way nobody knows."""
 
 
 class DatasetError(FreshetError):

@@ -19,21 +19,21 @@ are used here are theirs.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 import faust
-from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 from mode.threads import ServiceThread, WorkerThread
 
+from stream.errors import UnreadableBatch
 from stream.fence import Claims, fenced_topics
+from stream.fetched import Fetched
 from stream.merge import Merger, Sourced
 from stream.messages import event_time_ms
 from stream.rights import refusal
@@ -70,30 +70,6 @@ def lag(end: int, *, first: int, committed: int | None) -> int:
     nobody ever committed begins there, and so does what was deleted before it was read.
     """
     return max(0, end - max(first, committed or 0))
-
-
-class _Fetched(OrderedDict[TP, Any]):
-    """What a consumer has fetched, handing on records as the client's parser made them.
-
-    aiokafka would make a ConsumerRecord of each, half of what a fetched record costs; topic and
-    partition are known from where it was fetched.
-    """
-
-    def __init__(self, fetched: Mapping[TP, Any]) -> None:
-        """Take over what has been fetched so far."""
-        super().__init__()
-        for tp, result in fetched.items():
-            self[tp] = result
-
-    def __setitem__(self, tp: TP, result: Any) -> None:
-        """Keep a fetch, or the error it ended in."""
-        if isinstance(result, FetchResult):
-            result._partition_records._consumer_record = _as_parsed
-        super().__setitem__(tp, result)
-
-
-def _as_parsed(tp: TP, record: Any) -> Any:
-    return record
 
 
 class ConsumerWorker(WorkerThread):
@@ -159,14 +135,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Fetch; what comes under another assignment than it was asked for under is put back.
 
         aiokafka lets a fetch that waits outlive a rebalance. Who asked is of the generation before
-        and drops the records, while the position has gone on behind them: they would be lost.
+        and drops the records, while the position has gone on behind them: they would be lost. Raises
+        ``UnreadableBatch`` where a batch cannot be unpacked; the client would then go on behind it.
         """
-        if not isinstance(consumer._fetcher._records, _Fetched):
-            consumer._fetcher._records = _Fetched(consumer._fetcher._records)
+        if not isinstance(consumer._fetcher._records, Fetched):
+            consumer._fetcher._records = Fetched(consumer._fetcher._records)
         before = self._assignment(consumer)
-        records: Mapping[TP, list[Any]] = await super()._fetch_records(
-            consumer, active_partitions, timeout=timeout, max_records=max_records
-        )
+        try:
+            records: Mapping[TP, list[Any]] = await super()._fetch_records(
+                consumer, active_partitions, timeout=timeout, max_records=max_records
+            )
+        except (CorruptRecordException, UnsupportedCodecError) as error:
+            where = consumer._fetcher._records.broken_off()
+            why = "is damaged" if isinstance(error, CorruptRecordException) else "has a codec nobody knows"
+            raise UnreadableBatch(
+                f"{where} {why}; nothing after it is taken. Let a sound replica lead the partition, or move "
+                "the group past it with kafka-consumer-groups --reset-offsets"
+            ) from error
         if self._assignment(consumer) is before:
             return records
         for tp, fetched in records.items():
@@ -276,9 +261,13 @@ class BatchConsumer(driver.Consumer):
             yield message
 
     async def _allowed(self, wanted: set[TP], wait_s: float) -> Mapping[TP, Sequence[Any]]:
-        """Fetch; what the broker refuses for want of a right ends the app, and nothing comes."""
+        """Fetch; what the broker refuses, or holds in a way nobody can read, ends the app; nothing comes."""
         try:
             records: Mapping[TP, Sequence[Any]] = await self._getmany(wanted, wait_s)
+        except UnreadableBatch as error:
+            await self.app.crash(error)
+            await self.wait_until_stopped()  # the client would go on behind the batch
+            return {}
         except KafkaError as error:
             refused = refusal(error, "Read")
             if refused is None:
