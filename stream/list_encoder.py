@@ -47,14 +47,17 @@ class ListEncoder:
         offset and event time.
         """
         source, partition, offset, timestamp_ms = ref
-        return b'{"user_id":%b,"items":[%b%b%d,"offset":%d,"timestamp":%d},"generated_at":%d}' % (
-            _encode(user_id),
-            items,
-            self._head(kind, model_version, source),
-            partition,
-            offset,
-            timestamp_ms,
-            generated_at_ms,
+        # Joined, since a format with a long %b copies what it has so far.
+        return b"".join(
+            (
+                b'{"user_id":',
+                _encode(user_id),
+                b',"items":[',
+                items,
+                self._head(kind, model_version, source),
+                b'%d,"offset":%d,"timestamp":%d},"generated_at":%d}'
+                % (partition, offset, timestamp_ms, generated_at_ms),
+            )
         )
 
     def _written_head(self, kind: ListKind, model_version: str, source: int) -> bytes:
@@ -69,13 +72,21 @@ class Places:
     """Items whose score follows from the place alone: ``scores[place]``."""
 
     def __init__(self, scores: Sequence[float]) -> None:
-        """Prepare the text of every length."""
-        places = [b'{"item_id":"%b","score":' + _encode(score) + b"}" for score in scores]
-        self._texts = [b",".join(places[:length]) for length in range(len(places) + 1)]
+        """Prepare what stands around the ids of a list of every length."""
+        after = [b'","score":' + _encode(score) for score in scores]
+        between = b'},{"item_id":"'
+        self._pieces: list[list[bytes]] = [[]]
+        for length in range(1, len(scores) + 1):
+            pieces = [b""] * (2 * length + 1)
+            pieces[0] = b'{"item_id":"'
+            pieces[2::2] = [one + between for one in after[: length - 1]] + [after[length - 1] + b"}"]
+            self._pieces.append(pieces)
 
     def items(self, id_texts: Collection[bytes]) -> bytes:
         """Write items, best first; at most as many as there are scores."""
-        return self._texts[len(id_texts)] % tuple(id_texts)
+        pieces = self._pieces[len(id_texts)]
+        pieces[1::2] = id_texts
+        return b"".join(pieces)
 
 
 def scored_items(
@@ -90,20 +101,14 @@ def scored_items(
     lengths = (rows > 0).sum(1).tolist()
     rounded = _rounded(np.where(rows > 0, scores.astype(np.float64), 0.0))
     written = _encode(rounded.tolist())[2:-2].split(b"],[")
-    templates = [b",".join([b'{"item_id":"%b","score":%b}'] * length) for length in range(rows.shape[1] + 1)]
     found = []
     for ids, texts, length in zip(id_texts[rows].tolist(), written, lengths, strict=True):
-        pairs: list[bytes] = [b""] * (2 * length)
-        pairs[::2] = ids[:length]
-        pairs[1::2] = texts.split(b",", length)[:length]
-        found.append(templates[length] % tuple(pairs))
+        pieces = [b'},{"item_id":"', b"", b'","score":', b""] * length
+        pieces[1::4] = ids[:length]
+        pieces[3::4] = texts.split(b",", length)[:length]
+        # What stands before the first item closes the one before it.
+        found.append(b"".join(pieces)[2:] + b"}" if length else b"")
     return found
-
-
-@lru_cache(8)
-def _templates(places: int) -> list[bytes]:
-    """Return what lists of 0 to ``places`` items are filled into: an id and a score for each."""
-    return [b",".join([b'{"item_id":"%b","score":%b}'] * length) for length in range(places + 1)]
 
 
 def _rounded(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
