@@ -1,6 +1,6 @@
 # make demo     embedded broker, first training, worker and live lists; ends by itself
 # make test     every test but the long ones, with coverage and the count of real-broker tests
-# make lint     ruff, mypy --strict, import-linter, and the licences of what freshet needs to run
+# make lint     ruff, mypy --strict, import-linter; licences and known vulnerabilities of what freshet needs
 # make bench    the reference workload beside its peers, and memory per user (needs a real broker)
 # make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
@@ -47,6 +47,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.support.licences
+	$(BIN)/python -m tests.support.vulnerabilities
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench.bench_streaming $(BENCH)

@@ -24,21 +24,29 @@ REFUSED = re.compile(r"\b([al]?gpl|general public|affero|proprietary|commercial|
 
 def needed(root: str = "freshet") -> list[str]:
     """Return the installed distributions that ``root`` needs to run, itself left out."""
-    found: dict[str, None] = {}
-    waiting = [root]
+    found: set[tuple[str, str]] = set()
+    waiting = [(root, "")]
     while waiting:
-        for line in metadata.requires(waiting.pop()) or ():
+        parent, extra = waiting.pop()
+        for line in metadata.requires(parent) or ():
             wanted = Requirement(line)
-            name = re.sub(r"[-_.]+", "-", wanted.name).lower()
-            if name in found or (wanted.marker is not None and not wanted.marker.evaluate({"extra": ""})):
+            if wanted.marker is not None and not wanted.marker.evaluate({"extra": extra}):
                 continue
-            try:
-                metadata.distribution(name)
-            except metadata.PackageNotFoundError:
-                continue  # a GPU library of another build, say
-            found[name] = None
-            waiting.append(name)
-    return sorted(found)
+            name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+            if _is_installed(name):
+                asked = {(name, one) for one in ("", *wanted.extras)} - found
+                found |= asked
+                waiting += asked
+    return sorted({name for name, _ in found})
+
+
+def _is_installed(name: str) -> bool:
+    """Whether it is here; a GPU library of another build is not."""
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def licence_of(name: str) -> str:
