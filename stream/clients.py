@@ -135,9 +135,14 @@ def _common(settings: Settings) -> dict[str, Any]:
 
 
 def _unreachable(settings: Settings) -> str:
-    """Say which broker does not answer, and what to do."""
+    """Say which broker does not answer, and what to do; or why there is nothing to log in with."""
+    if settings.tokens is not None and settings.tokens.failure:
+        return settings.tokens.failure
     secured = "" if settings.security_protocol == "PLAINTEXT" else f" over {settings.security_protocol}"
     login = ", the user and the password" if settings.security_protocol.startswith("SASL") else ""
+    if settings.tokens is not None:
+        # The client library does not tell a refused token from a connection that broke off.
+        login = ", or look at the token, which the broker may have refused"
     return (
         f"no Kafka broker answers at {settings.brokers}{secured}; "
         f"start one, or set FRESHET_BROKERS (--brokers){login}"

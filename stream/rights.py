@@ -29,8 +29,8 @@ def refusal(error: BaseException, operation: str) -> NotAllowed | None:
     """
     if isinstance(error, SaslAuthenticationFailed):
         return NotAllowed(
-            "the broker does not let this process log in; check FRESHET_SASL_USERNAME, its password and "
-            "FRESHET_SASL_MECHANISM"
+            "the broker does not let this process log in; check FRESHET_SASL_MECHANISM and the settings of "
+            "its login, FRESHET_SASL_USERNAME and its password or FRESHET_SASL_OAUTH_..."
         )
     found = next((_RESOURCES[kind] for kind in _RESOURCES if isinstance(error, kind)), None)
     if found is None:

@@ -10,8 +10,9 @@ import os
 import ssl
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -23,6 +24,9 @@ from models.segment import SegmentRule
 from stream.errors import SettingsError
 from stream.rules import Rules
 
+if TYPE_CHECKING:
+    from stream.oauth import Tokens
+
 PREFIX: Final = "FRESHET_"
 
 NOT_SETTINGS: Final = frozenset({"FRESHET_SHARED"})
@@ -31,10 +35,12 @@ NOT_SETTINGS: Final = frozenset({"FRESHET_SHARED"})
 _BROKERS = r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$"
 _NAME = r"^[a-zA-Z0-9._-]{1,100}$"
 _PREFIX = r"^[a-zA-Z0-9._-]{0,100}$"
+_URL = r"^(https?://[^\s/?#]+(/[^\s?#]*)?(\?[^\s#]*)?)?$"
 _PATTERNS = {
     _BROKERS: "host:port, or several with commas between",
     _NAME: "1 to 100 of the letters a to z and A to Z, digits, '.', '_' and '-'",
     _PREFIX: "at most 100 of the letters a to z and A to Z, digits, '.', '_' and '-'",
+    _URL: "an address that begins with https:// or http://",
 }
 
 TopicName = Annotated[str, Field(pattern=_NAME)]
@@ -224,12 +230,25 @@ class Settings(BaseSettings):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to talk to Kafka"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         "PLAIN", description="how to log in, with SASL_PLAINTEXT or SASL_SSL"
     )
-    sasl_username: str = Field("", description="user name, with SASL_PLAINTEXT or SASL_SSL")
+    sasl_username: str = Field("", description="user name, with PLAIN or SCRAM")
     sasl_password: SecretStr = Field(
         SecretStr(""), description="its password; also as FRESHET_SASL_PASSWORD_FILE"
+    )
+    sasl_oauth_token_file: Path | None = Field(
+        None, description="with OAUTHBEARER: the token, in a file that is read for each new connection"
+    )
+    sasl_oauth_token_url: Annotated[str, Field(pattern=_URL)] = Field(
+        "", description="with OAUTHBEARER: the endpoint that gives tokens for client credentials"
+    )
+    sasl_oauth_client_id: str = Field("", description="who asks that endpoint for a token")
+    sasl_oauth_client_secret: SecretStr = Field(
+        SecretStr(""), description="its secret; also as FRESHET_SASL_OAUTH_CLIENT_SECRET_FILE"
+    )
+    sasl_oauth_scope: str = Field(
+        "", description="what the token is to be good for; empty: the endpoint's choice"
     )
     ssl_cafile: Path | None = Field(None, description="certificates to trust (PEM); not set: the system's")
     ssl_certfile: Path | None = Field(None, description="our own certificate (PEM)")
@@ -320,10 +339,7 @@ class Settings(BaseSettings):
         """Make what TLS trusts and shows; ``None`` without TLS. Raises ``SettingsError``."""
         if self.security_protocol not in ("SSL", "SASL_SSL"):
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.ssl_cafile)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"FRESHET_SSL_CAFILE is '{self.ssl_cafile}': {_reason(error)}") from None
+        context = self._trusted()
         if self.ssl_certfile is not None:
             _show(context, self.ssl_certfile, self.ssl_keyfile, self.ssl_password, prefix="SSL")
         return context
@@ -344,20 +360,47 @@ class Settings(BaseSettings):
             arguments["ssl_context"] = context
         if self.security_protocol.startswith("SASL"):
             arguments["sasl_mechanism"] = self.sasl_mechanism
-            arguments["sasl_plain_username"] = self.sasl_username
-            arguments["sasl_plain_password"] = self.sasl_password.get_secret_value()
+            if self.tokens is not None:
+                arguments["sasl_oauth_token_provider"] = self.tokens
+            else:
+                arguments["sasl_plain_username"] = self.sasl_username
+                arguments["sasl_plain_password"] = self.sasl_password.get_secret_value()
         return arguments
+
+    @cached_property
+    def tokens(self) -> "Tokens | None":
+        """What all clients take their tokens from; ``None`` for a login without. Raises ``SettingsError``."""
+        if not (self.security_protocol.startswith("SASL") and self.sasl_mechanism == "OAUTHBEARER"):
+            return None
+        # Not at the top: who logs in without a token needs no HTTP client.
+        from stream.oauth import ClientCredentials, Credentials, TokenFile  # noqa: PLC0415
+
+        if self.sasl_oauth_token_file is not None:
+            return TokenFile(self.sasl_oauth_token_file)
+        credentials = Credentials(
+            url=self.sasl_oauth_token_url,
+            client_id=self.sasl_oauth_client_id,
+            client_secret=self.sasl_oauth_client_secret,
+            scope=self.sasl_oauth_scope,
+        )
+        return ClientCredentials(credentials, trusted=self._trusted())
+
+    def _trusted(self) -> ssl.SSLContext:
+        """Make a context that trusts the authorities of the settings. Raises ``SettingsError``."""
+        try:
+            return ssl.create_default_context(cafile=self.ssl_cafile)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"FRESHET_SSL_CAFILE is '{self.ssl_cafile}': {reason(error)}") from None
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Refuse values that are each allowed and contradict each other."""
         if self.security_protocol.startswith("SASL"):
-            for name in ("sasl_username", "sasl_password"):
-                if not getattr(self, name):
-                    raise ValueError(
-                        f"{PREFIX}{name.upper()} is not set; {PREFIX}SECURITY_PROTOCOL "
-                        f"{self.security_protocol} needs it"
-                    )
+            if self.sasl_mechanism == "OAUTHBEARER":
+                self._agree_on_tokens()
+            else:
+                needs = f"SECURITY_PROTOCOL {self.security_protocol}"
+                self._require("sasl_username", "sasl_password", needs=needs)
         for port in ("SSL", "HTTP"):
             key = getattr(self, f"{port.lower()}_keyfile")
             if key is not None and getattr(self, f"{port.lower()}_certfile") is None:
@@ -372,6 +415,28 @@ class Settings(BaseSettings):
                     f"{PREFIX}TOPIC_{field.upper()} is '{name}'; another topic has that name too"
                 )
         return self
+
+    def _agree_on_tokens(self) -> None:
+        """Refuse tokens from two places, and from none."""
+        file, url = f"{PREFIX}SASL_OAUTH_TOKEN_FILE", f"{PREFIX}SASL_OAUTH_TOKEN_URL"
+        if self.sasl_oauth_token_file is not None and self.sasl_oauth_token_url:
+            raise ValueError(f"{file} and {url} are both set; unset one of them")
+        if self.sasl_oauth_token_file is None:
+            if not self.sasl_oauth_token_url:
+                raise ValueError(
+                    f"{file} is not set, nor {url}; {PREFIX}SASL_MECHANISM OAUTHBEARER needs one of them"
+                )
+            self._require("sasl_oauth_client_id", "sasl_oauth_client_secret", needs="SASL_OAUTH_TOKEN_URL")
+        if "@" in self.sasl_oauth_token_url.partition("?")[0].partition("//")[2].partition("/")[0]:
+            raise ValueError(
+                f"{url} is (hidden); who asks stands in {PREFIX}SASL_OAUTH_CLIENT_ID and its secret"
+            )
+
+    def _require(self, *names: str, needs: str) -> None:
+        """Refuse settings that are not set and that ``needs``, another one, cannot do without."""
+        for name in names:
+            if not getattr(self, name):
+                raise ValueError(f"{variable(name)} is not set; {PREFIX}{needs} needs it")
 
 
 def variable(field: str) -> str:
@@ -419,7 +484,7 @@ def _show(
         secret = " and FRESHET_SSL_PASSWORD the key's password" if prefix == "SSL" else ""
         raise SettingsError(
             f"{PREFIX}{prefix}_CERTFILE is '{certfile}' and {PREFIX}{prefix}_KEYFILE is '{keyfile}': "
-            f"{_reason(error)}; they must be PEM files that belong together{secret}"
+            f"{reason(error)}; they must be PEM files that belong together{secret}"
         ) from None
 
 
@@ -456,7 +521,7 @@ def _secrets_from_files(settings: type[Settings]) -> dict[str, str]:
             secrets[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
-                f"{variable(name)}_FILE is '{path}': {_reason(error)}; it must be a readable text file"
+                f"{variable(name)}_FILE is '{path}': {reason(error)}; it must be a readable text file"
             ) from None
         if not secrets[name]:
             raise SettingsError(f"{variable(name)}_FILE is '{path}': the file is empty")
@@ -477,6 +542,6 @@ def _lines(settings: type[Settings], error: ValidationError) -> list[str]:
     return lines
 
 
-def _reason(error: OSError | UnicodeDecodeError) -> str:
+def reason(error: OSError | UnicodeDecodeError) -> str:
     """Say why a file cannot be used, in a few words."""
     return (getattr(error, "strerror", None) or str(error)).lower()

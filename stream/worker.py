@@ -261,7 +261,11 @@ class Worker:
                 reachable = False
             if reachable != self._reachable:
                 self._reachable = reachable
-                log.warning("the broker answers again" if reachable else "the broker does not answer")
+                tokens = self.settings.tokens
+                why = {"reason": tokens.failure} if tokens is not None and tokens.failure else {}
+                log.warning(
+                    "the broker answers again" if reachable else "the broker does not answer", extra=why
+                )
 
     async def _look_at_group(self) -> None:
         while True:

@@ -97,7 +97,7 @@ def test_every_bare_option_exists(page: Path):
 def test_every_setting_exists(page: Path):
     """Each FRESHET_ name is a setting, or begins one where it ends in an underscore."""
     settings = {name for name, *_ in listing()}
-    secrets = {f"{name}_FILE" for name in settings if name.endswith(("_PASSWORD", "_TOKEN"))}
+    secrets = {f"{name}_FILE" for name in settings if name.endswith(("_PASSWORD", "_TOKEN", "_SECRET"))}
     for name in set(re.findall(r"\bFRESHET_[A-Z_]*", page.read_text())):
         if name.endswith("_"):
             assert any(setting.startswith(name) for setting in settings), name

@@ -183,6 +183,56 @@ def test_settings_that_contradict_each_other_are_refused(overrides, words):
     assert words in refusal(**overrides)
 
 
+OAUTH = {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER"}
+URL = {"sasl_oauth_token_url": "https://id.example/token"}
+CLIENT = {"sasl_oauth_client_id": "shop", "sasl_oauth_client_secret": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, "FRESHET_SASL_OAUTH_TOKEN_FILE is not set, nor FRESHET_SASL_OAUTH_TOKEN_URL; "),
+        (URL | CLIENT | {"sasl_oauth_token_file": "/token"}, "_URL are both set; unset one of them"),
+        (URL, "FRESHET_SASL_OAUTH_CLIENT_ID is not set; FRESHET_SASL_OAUTH_TOKEN_URL needs it"),
+        (URL | {"sasl_oauth_client_id": "shop"}, "FRESHET_SASL_OAUTH_CLIENT_SECRET is not set; "),
+        (CLIENT | {"sasl_oauth_token_url": "id.example"}, "an address that begins with https:// or http://"),
+        (
+            CLIENT | {"sasl_oauth_token_url": "https://a:hunter2@id.example"},
+            "TOKEN_URL is (hidden); who asks",
+        ),
+        (URL | CLIENT | {"partitions": 0}, "FRESHET_PARTITIONS is '0'"),
+    ],
+)
+def test_token_comes_from_one_place(overrides, words):
+    """A file or an endpoint with credentials; the line shows no secret."""
+    told = refusal(**OAUTH, **overrides)
+    assert words in told
+    assert "hunter2" not in told
+
+
+def test_token_takes_the_place_of_user_and_password(monkeypatch, tmp_path):
+    """Every client of a process gets the same source, also where the secret stands in a file."""
+    (tmp_path / "secret").write_text("hunter2\n", encoding="utf-8")
+    monkeypatch.setenv("FRESHET_SASL_OAUTH_CLIENT_SECRET_FILE", str(tmp_path / "secret"))
+    settings = Settings.load(**OAUTH, **URL, sasl_oauth_client_id="shop")
+    first, second = settings.kafka_security(), settings.kafka_security()
+    assert first.keys() == {
+        "security_protocol",
+        "ssl_context",
+        "sasl_mechanism",
+        "sasl_oauth_token_provider",
+    }
+    assert first["sasl_oauth_token_provider"] is second["sasl_oauth_token_provider"]
+    assert settings.sasl_oauth_client_secret.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings) + repr(first)
+
+
+def test_settings_of_tokens_mean_nothing_to_other_logins():
+    """A file of settings that all share may hold them."""
+    assert Settings.load(**URL).tokens is None
+    assert Settings.load(**SASL, **URL).tokens is None
+
+
 def test_file_of_certificates_that_is_absent_is_told():
     """TLS files are read when a client is made; the setting is named."""
     settings = Settings.load(security_protocol="SSL", ssl_cafile="/absent.pem")
