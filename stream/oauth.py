@@ -211,7 +211,8 @@ class ClientCredentials(Tokens):
             body = _Body()
         if status != 200:
             code = f" ({body.error})" if body.error in _CODES else ""
-            remedy = "look at FRESHET_SASL_OAUTH_CLIENT_ID, its secret and FRESHET_SASL_OAUTH_SCOPE"
+            ours = "FRESHET_SASL_OAUTH_CLIENT_ID, its secret and FRESHET_SASL_OAUTH_SCOPE"
+            remedy = f"look at {ours if 400 <= status < 500 else 'what it logs'}"
             return _Answer(failure=self._failure(f"it answers {status}{code}; {remedy}"))
         if not _TOKEN.fullmatch(body.access_token):
             return _Answer(failure=self._failure("it answers 200 without a token; is it a token endpoint?"))

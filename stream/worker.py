@@ -69,6 +69,8 @@ class Worker:
         self._failed = asyncio.Event()
         self._ticked = time.monotonic()
         self._reachable = True
+        #: Why there is no token to log in to the broker with, as far as it was logged.
+        self._no_token = ""
         self._rebalance_began: float | None = None
         self.app.drain = lambda: self.recommending.drain(DRAIN_LIMIT_S)
         self.app.idle = self.recommending.pipeline.idle
@@ -254,18 +256,33 @@ class Worker:
             await asyncio.sleep(BROKER_INTERVAL_S)
             if not self.app.batch_producer.started:
                 continue
-            try:
-                asked = self.app.batch_producer.client.client.force_metadata_update()
-                reachable = bool(await asyncio.wait_for(asked, BROKER_LIMIT_S))
-            except TimeoutError:
-                reachable = False
+            reachable = await self._answers()
             if reachable != self._reachable:
                 self._reachable = reachable
-                tokens = self.settings.tokens
-                why = {"reason": tokens.failure} if tokens is not None and tokens.failure else {}
-                log.warning(
-                    "the broker answers again" if reachable else "the broker does not answer", extra=why
-                )
+                log.warning("the broker answers again" if reachable else "the broker does not answer")
+            self._note_token()
+
+    async def _answers(self) -> bool:
+        """Whether the broker answers; asked twice, since only use shows that a connection has ended."""
+        client = self.app.batch_producer.client.client
+        try:
+            for _ in range(2):
+                if await asyncio.wait_for(client.force_metadata_update(), BROKER_LIMIT_S):
+                    return True
+        except TimeoutError:
+            pass
+        return False
+
+    def _note_token(self) -> None:
+        """Log when there is no token to log in with any more, and when there is one again."""
+        tokens = self.settings.tokens
+        failure = "" if tokens is None else tokens.failure
+        if failure != self._no_token:
+            self._no_token = failure
+            if failure:
+                log.warning("no token to log in with: %s", failure)
+            else:
+                log.warning("a token to log in with again")
 
     async def _look_at_group(self) -> None:
         while True:

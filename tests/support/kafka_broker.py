@@ -104,6 +104,7 @@ class KafkaBroker:
 
     #: How the storage is formatted where the properties name no voters.
     format_options: ClassVar[tuple[str, ...]] = ("--standalone",)
+    jvm_options: tuple[str, ...] = JVM_OPTIONS
 
     def __init__(self, home: Path, directory: Path, *, cluster: str | None = None) -> None:
         """Format the storage under ``directory``, for a cluster of its own unless its id is given.
@@ -151,7 +152,7 @@ class KafkaBroker:
         """Start the broker's process."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command("kafka.Kafka", str(self._properties), options=JVM_OPTIONS),
+                self._command("kafka.Kafka", str(self._properties), options=self.jvm_options),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # the terminal's Ctrl-C is for the tests, which then end it

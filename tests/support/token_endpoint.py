@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import ssl
 import threading
 import time
@@ -121,9 +122,9 @@ class Issuer:
         self.keys.write_text(json.dumps({"keys": [key]}))
 
     def token(self, principal: str, *, life_s: int = 3600) -> str:
-        """Sign a token for a principal; one with a life below 0 has ended long ago."""
-        now = int(time.time())
-        claims = {"sub": principal, "iat": now + min(0, 2 * life_s), "exp": now + life_s}
+        """Sign a token for a principal, of a second more at most; one with a life below 0 has ended."""
+        now = math.ceil(time.time())
+        claims = {"sub": principal, "iat": now - 2 * abs(life_s), "exp": now + life_s}
         header = {"alg": "RS256", "kid": "tests", "typ": "JWT"}
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
         signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())

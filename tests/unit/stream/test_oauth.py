@@ -193,9 +193,9 @@ async def test_client_that_stops_waiting_takes_the_answer_from_nobody(endpoint: 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Reply(401, b'{"error": "invalid_client"}'), "it answers 401 (invalid_client); look at"),
+        (Reply(401, b'{"error": "invalid_client"}'), "it answers 401 (invalid_client); look at FRESHET"),
         (Reply(400, b'{"error": "hidden", "error_description": "hidden"}'), "it answers 400; look at"),
-        (Reply(500, b"hidden"), "it answers 500; look at"),
+        (Reply(500, b"hidden"), "it answers 500; look at what it logs"),
         (Reply(302, b'{"access_token": "hidden"}'), "it answers 302; look at"),
         (Reply(200, b"<html>hidden"), "it answers 200 without a token"),
         (Reply(200, b'{"hidden": 1}'), "it answers 200 without a token"),
