@@ -15,7 +15,7 @@ from yarl import URL
 
 from stream.changelog import extents
 from stream.disk import Disk
-from stream.errors import FreshetError
+from stream.errors import BrokerUnavailable, FreshetError
 from stream.fence import claim, renew
 from stream.rights import refusal
 from stream.settings import Settings
@@ -203,7 +203,12 @@ class StreamApp(faust.App):
         if self.drain is not None and not await self.drain():
             # What is in memory may be ahead of the changelog: only a new process is safe.
             if not self._ending:
-                await self.crash(RuntimeError("the batches under way could not be delivered in time"))
+                await self.crash(
+                    BrokerUnavailable(
+                        f"the brokers at {self.settings.brokers} did not take what was under way before its "
+                        "partitions had to go; it was not committed and comes again: start this worker again"
+                    )
+                )
             return
         await consumer.commit()
 
