@@ -16,8 +16,6 @@ from tests.support.secured_broker import SecuredBroker
 # should not depend on how many cores the machine has.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_outcomes = pytest.StashKey[dict[str, str]]()
-
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -72,32 +70,28 @@ def embedded() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin the count of real-broker tests."""
-    config.stash[_outcomes] = {}
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need the real broker, so that `-m kafka` chooses them."""
     for item in items:
         if {"kafka", "cluster", "secured", "proxied"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("kafka")
-            config.stash[_outcomes][item.nodeid] = "not run"
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """Note how each real-broker test ended; an error of its set-up or tear-down counts as a failure."""
-    report = yield
-    noted = item.config.stash[_outcomes]
-    if item.nodeid in noted and (report.when == "call" or report.outcome != "passed"):
-        noted[item.nodeid] = report.outcome
-    return report
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests met a real broker, so that a run without one cannot pass for one with it.
 
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many tests met a real broker, so that a run without one cannot pass for one with it."""
-    outcomes = list(config.stash[_outcomes].values())
-    skipped, failed = outcomes.count("skipped"), outcomes.count("failed")
-    ran = outcomes.count("passed") + failed
-    terminalreporter.write_line(f"real-broker tests: {ran} ran ({failed} failed), {skipped} skipped")
+    An error of a test's set-up or tear-down counts as a failure.
+    """
+    ended = {
+        outcome: {
+            report.nodeid
+            for report in terminalreporter.stats.get(outcome, ())
+            if "kafka" in getattr(report, "keywords", ())
+        }
+        for outcome in ("passed", "failed", "error", "skipped")
+    }
+    failed = ended["failed"] | ended["error"]
+    terminalreporter.write_line(
+        f"real-broker tests: {len(ended['passed'] | failed)} ran ({len(failed)} failed),"
+        f" {len(ended['skipped'])} skipped"
+    )
