@@ -41,13 +41,13 @@ PROCESSES = {
     "dead-letters list": "operator",
     "dead-letters redrive": "operator",
 }
-#: Each way in with one of the two guarantees, which ask for the same rights.
+#: Each way in with one of the guarantees and one of the stores, which all ask for the same rights.
 WAYS = {
-    "SASL_SSL": "at_least_once",
-    "SASL_PLAINTEXT": "exactly_once",
-    "SSL": "at_least_once",
-    "OAUTHBEARER": "at_least_once",
-    "CLIENT_CREDENTIALS": "exactly_once",
+    "SASL_SSL": ("at_least_once", "rocksdb"),
+    "SASL_PLAINTEXT": ("exactly_once", "memory"),
+    "SSL": ("at_least_once", "memory"),
+    "OAUTHBEARER": ("at_least_once", "memory"),
+    "CLIENT_CREDENTIALS": ("exactly_once", "rocksdb"),
 }
 
 
@@ -58,8 +58,9 @@ class Site:
         self, secured: SecuredBroker, folder: Path, way: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
         """Give every principal its rights."""
+        guarantee, store = WAYS[way]
         self.deployment = Deployment(
-            secured, folder, partitions=2, processing_guarantee=WAYS[way], log_level="debug"
+            secured, folder, partitions=2, processing_guarantee=guarantee, store=store, log_level="debug"
         )
         self.written = ""
         self._secured, self._way, self._capfd = secured, way, capfd

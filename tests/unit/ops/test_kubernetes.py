@@ -7,6 +7,7 @@ brings; of it only what the rules of ops/prometheus rely on is checked.
 from collections.abc import Iterator
 from typing import Any
 
+import jsonpatch
 import kubernetes_validate
 import pytest
 import yaml
@@ -171,3 +172,38 @@ def test_claims_that_are_mounted_exist():
         assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     (mount,) = (one for one in container("freshet-worker")["volumeMounts"] if one["name"] == "models")
     assert mount["readOnly"] is True
+
+
+def on_disk(kind: str) -> dict[str, Any]:
+    """Return a manifest as `ops/k8s-disk` changes it."""
+    kustomization = load(OPS / "k8s-disk" / "kustomization.yaml")
+    assert kustomization["resources"] == ["../k8s"]
+    manifest = of_kind(kind)
+    (patch,) = (
+        one["patch"]
+        for one in kustomization["patches"]
+        if one["target"] == {"kind": kind, "name": manifest["metadata"]["name"]}
+    )
+    patched: dict[str, Any] = jsonpatch.apply_patch(manifest, yaml.safe_load(patch))
+    return patched
+
+
+def test_users_on_disk_have_a_volume_of_the_pods_own():
+    """The folder that is mounted is claimed for each pod, and no longer thrown away with it."""
+    workers = on_disk("StatefulSet")
+    kubernetes_validate.validate(workers, VERSION, strict=True)
+    pod = workers["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["models", "tmp"]
+    (claim,) = workers["spec"]["volumeClaimTemplates"]
+    mounts = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounts[claim["metadata"]["name"]] == {"name": "data", "mountPath": "/data"}
+
+
+def test_settings_of_users_on_disk_are_allowed(monkeypatch: pytest.MonkeyPatch):
+    """The cache lies within the memory that a pod may have."""
+    for name, value in on_disk("ConfigMap")["data"].items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert settings.store == "rocksdb"
+    assert container("freshet-worker")["resources"]["limits"]["memory"] == "2Gi"
+    assert settings.store_cache_mb < 1024
