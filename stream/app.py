@@ -53,6 +53,15 @@ class UsersTable(faust.Table[bytes, bytes]):
         return cast(PartitionStore, self.data).users()
 
 
+class Tables(TableManager):
+    """Faust's tables where none is added after the start: nothing is waited for before they are restored."""
+
+    async def on_start(self) -> None:
+        """Register the tables' changelogs and begin to restore; Faust's own form sleeps a second first."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class StreamApp(faust.App):
     """Faust's App over the source topics; ``drain`` and ``idle`` are set by the worker that owns it."""
 
@@ -94,6 +103,7 @@ class StreamApp(faust.App):
             producer_linger=0.0,
             web_enabled=False,
             monitor=None,
+            TableManager=Tables,
         )
         self.events = self.topic(
             *self.sources,

@@ -68,13 +68,13 @@ class Follower:
         consumer = clients.consumer(self._settings, auto_offset_reset="earliest")
         try:
             await consumer.start()
-            consumer.assign(partitions)
+            # Asked before anything is fetched: a broker answers a connection's requests one by one, and lets
+            # a fetch of what is not there wait.
+            first = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
+            consumer.assign(partitions)
             for partition in partitions:
-                if partition in positions:
-                    consumer.seek(partition, positions[partition])
-                else:
-                    await consumer.seek_to_beginning(partition)
+                consumer.seek(partition, positions.get(partition, first[partition]))
             while True:
                 # A first look, however little there is to read: the offsets alone may be seen without Read.
                 fetched = await consumer.getmany(
