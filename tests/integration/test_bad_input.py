@@ -1,6 +1,7 @@
 """What a worker refuses: in the dead letters as it came, with the reason, and nothing else suffers."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ from stream.retraining import announce_fitted
 from stream.simulation import Simulation
 from stream.state import decode_state
 from tests.support.deployment import PARTITIONS, Deployment, Sent, event, partition_of
-from tests.support.kafka_broker import ConsumedRecord, KafkaBroker
+from tests.support.kafka_broker import PROJECT, ConsumedRecord, KafkaBroker
 from tests.support.worker_process import Metrics
 
+PAGE = PROJECT / "docs" / "bad-input.md"
 AT_MS = 1_511_544_070_123
 HOUR_MS = 3_600_000
 LONG = "x" * (MAX_ID_LENGTH + 1)
@@ -36,8 +38,9 @@ KEYLESS_USERS = 12
 
 
 class Bad(NamedTuple):
-    """A record that must be refused: the word for why, its topic (a field of ``Topics``), its bytes."""
+    """A record to be refused: what it is, the word for why, its topic's field of ``Topics``, its bytes."""
 
+    what: str
     error: str
     topic: str
     key: bytes | None
@@ -57,41 +60,112 @@ def without(field: str) -> bytes:
 
 
 BAD = (
-    Bad("no-value", "click", b"u", None),
-    Bad("no-value", "cart", b"u", b""),
-    Bad("not-utf8", "click", b"u", b'{"user_id": "\xff", "item_id": "i", "timestamp": 1}'),
-    Bad("not-utf8", "favorite", None, b"\xfe\xfd\xfc"),
-    Bad("not-json", "click", b"u", b"user,item,1511544070"),
-    Bad("not-json", "purchase", b"u", b'{"user_id": "u", "item_id": "i", "timestamp": 1511544070123'),
-    Bad("too-deep", "click", b"u", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
-    Bad("not-json", "click", b"u", b'{"user_id": "\\ud800", "item_id": "i", "timestamp": 1}'),
-    Bad("wrong-type", "click", b"u", b'["u", "i", 1511544070123]'),
-    Bad("wrong-type", "cart", b"u", b'{"user_id": 17, "item_id": "i", "timestamp": 1511544070123}'),
-    Bad("wrong-type", "cart", b"u", b'{"user_id": "u", "item_id": "i", "timestamp": 1.5}'),
-    Bad("missing-field", "click", b"u", without("user_id")),
-    Bad("missing-field", "favorite", b"u", without("item_id")),
-    Bad("missing-field", "purchase", b"u", without("timestamp")),
-    Bad("empty-field", "click", None, event("", "i", AT_MS)),
-    Bad("empty-field", "click", b"u", event("u", "", AT_MS)),
-    Bad("too-long", "click", LONG.encode(), event(LONG, "i", AT_MS)),
-    Bad("too-long", "cart", b"u", event("u", LONG, AT_MS)),
-    Bad("bad-timestamp", "click", b"u", b'{"user_id": "u", "item_id": "i", "timestamp": "yesterday"}'),
-    Bad("bad-timestamp", "click", b"u", b'{"user_id": "u", "item_id": "i", "timestamp": "2017-11-24T17:21"}'),
-    Bad("timestamp-out-of-range", "click", b"u", event("u", "i", -1)),
-    Bad("timestamp-out-of-range", "purchase", b"u", event("u", "i", 10**18)),
-    Bad("timestamp-in-future", "click", b"u", in_an_hour("u")),
-    Bad("missing-key", "forget", None, b"{}"),
-    Bad("missing-key", "forget", b"", b'{"user_id": "u"}'),
-    Bad("key-not-utf8", "click", b"\xff\xfe", event("u", "i", AT_MS)),
-    Bad("key-not-utf8", "forget", b"\xff\xfe", None),
-    Bad("too-long", "forget", LONG.encode(), None),
-    Bad("key-mismatch", "click", b"somebody-else", event("u", "i", AT_MS)),
-    Bad("processing-failed", "click", DAMAGED_USER.encode(), event(DAMAGED_USER, "i00001", AT_MS)),
+    Bad("no value (null)", "no-value", "click", b"u", None),
+    Bad("an empty value", "no-value", "cart", b"u", b""),
+    Bad(
+        "a text that is not UTF-8",
+        "not-utf8",
+        "click",
+        b"u",
+        b'{"user_id": "\xff", "item_id": "i", "timestamp": 1}',
+    ),
+    Bad("bytes that are no text, without a key", "not-utf8", "favorite", None, b"\xfe\xfd\xfc"),
+    Bad("a line of CSV", "not-json", "click", b"u", b"user,item,1511544070"),
+    Bad(
+        "JSON that is cut off",
+        "not-json",
+        "purchase",
+        b"u",
+        b'{"user_id": "u", "item_id": "i", "timestamp": 1511544070123',
+    ),
+    Bad(
+        "JSON nested 100,000 deep",
+        "too-deep",
+        "click",
+        b"u",
+        b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ),
+    Bad(
+        "half of a surrogate pair in a text",
+        "not-json",
+        "click",
+        b"u",
+        b'{"user_id": "\\ud800", "item_id": "i", "timestamp": 1}',
+    ),
+    Bad(
+        "NaN as `timestamp`", "not-json", "click", b"u", b'{"user_id": "u", "item_id": "i", "timestamp": NaN}'
+    ),
+    Bad("an array instead of an object", "wrong-type", "click", b"u", b'["u", "i", 1511544070123]'),
+    Bad(
+        "a number as `user_id`",
+        "wrong-type",
+        "cart",
+        b"u",
+        b'{"user_id": 17, "item_id": "i", "timestamp": 1511544070123}',
+    ),
+    Bad(
+        "a fraction as `timestamp`",
+        "wrong-type",
+        "cart",
+        b"u",
+        b'{"user_id": "u", "item_id": "i", "timestamp": 1.5}',
+    ),
+    Bad("no `user_id`", "missing-field", "click", b"u", without("user_id")),
+    Bad("no `item_id`", "missing-field", "favorite", b"u", without("item_id")),
+    Bad("no `timestamp`", "missing-field", "purchase", b"u", without("timestamp")),
+    Bad("an empty `user_id`", "empty-field", "click", None, event("", "i", AT_MS)),
+    Bad("an empty `item_id`", "empty-field", "click", b"u", event("u", "", AT_MS)),
+    Bad("a `user_id` of 257 characters", "too-long", "click", LONG.encode(), event(LONG, "i", AT_MS)),
+    Bad("an `item_id` of 257 characters", "too-long", "cart", b"u", event("u", LONG, AT_MS)),
+    Bad(
+        "a `timestamp` that is a word",
+        "bad-timestamp",
+        "click",
+        b"u",
+        b'{"user_id": "u", "item_id": "i", "timestamp": "yesterday"}',
+    ),
+    Bad(
+        "a `timestamp` in text without Z or an offset",
+        "bad-timestamp",
+        "click",
+        b"u",
+        b'{"user_id": "u", "item_id": "i", "timestamp": "2017-11-24T17:21"}',
+    ),
+    Bad("a negative `timestamp`", "timestamp-out-of-range", "click", b"u", event("u", "i", -1)),
+    Bad(
+        "a `timestamp` after the year 9999",
+        "timestamp-out-of-range",
+        "purchase",
+        b"u",
+        event("u", "i", 10**18),
+    ),
+    Bad("a `timestamp` an hour ahead", "timestamp-in-future", "click", b"u", in_an_hour("u")),
+    Bad("an erasure without a key", "missing-key", "forget", None, b"{}"),
+    Bad("an erasure with an empty key", "missing-key", "forget", b"", b'{"user_id": "u"}'),
+    Bad("a key that is not UTF-8", "key-not-utf8", "click", b"\xff\xfe", event("u", "i", AT_MS)),
+    Bad("an erasure with a key that is not UTF-8", "key-not-utf8", "forget", b"\xff\xfe", None),
+    Bad("an erasure of an id of 257 characters", "too-long", "forget", LONG.encode(), None),
+    Bad("a key that names another user", "key-mismatch", "click", b"somebody-else", event("u", "i", AT_MS)),
+    Bad(
+        "an event of a user whose record in the changelog is damaged",
+        "processing-failed",
+        "click",
+        DAMAGED_USER.encode(),
+        event(DAMAGED_USER, "i00001", AT_MS),
+    ),
 )
 """Each kind of bad input: every error word that an event or an erasure can lead to."""
 
-TOO_LARGE = Bad("not-json", "click", b"u", b"x" * 1_048_400)
+TOO_LARGE = Bad(
+    "a value as large as the broker takes, bad otherwise", "not-json", "click", b"u", b"x" * 1_048_400
+)
 """A record as large as the broker takes: with the reason beside it, it is larger than that."""
+
+BAD_ITEMS = (
+    Bad("an item that is not JSON", "not-json", "items", b"i00001", b"lamp"),
+    Bad("an item under the key of another", "key-mismatch", "items", b"i00001", b'{"item_id": "i00002"}'),
+)
+"""What every worker reads is refused by every worker: counted, and no dead letter."""
 
 
 class Served(NamedTuple):
@@ -126,6 +200,7 @@ def keyless_events(shop: Simulation) -> list[Sent]:
 def mixed(shop: Simulation) -> list[Sent]:
     """Put a bad record between each few good ones."""
     bad = [Sent(one.topic, one.key, one.value, headers=[("trace", b"t-1")]) for one in (TOO_LARGE, *BAD)]
+    bad += [Sent(one.topic, one.key, one.value, partition=0) for one in BAD_ITEMS]
     good = good_events(shop) + keyless_events(shop)
     each = len(good) // len(bad) + 1
     mixture: list[Sent] = []
@@ -154,6 +229,12 @@ def served(
 def test_every_word_is_tried():
     """The table above has each word of the published list."""
     assert {one.error for one in BAD} == ERROR_WORDS.keys()
+
+
+def test_the_page_on_bad_input_has_each_of_them():
+    """Its table names what is sent here and the word that it leads to, in this order."""
+    rows = re.findall(r"^\| (.+?) \| `([a-z0-9-]+)` \|", PAGE.read_text(), re.MULTILINE)
+    assert rows == [(one.what, one.error) for one in (*BAD, TOO_LARGE)]
 
 
 def test_each_bad_record_is_a_dead_letter_as_it_came(served: Served):
@@ -204,11 +285,13 @@ def test_no_bad_record_stops_the_worker(served: Served):
 
 
 def test_counters_know_each_refusal(served: Served):
-    """Each word is counted as often as it was sent; refused events are invalid, erasures are no events."""
-    for word, count in Counter(one.error for one in (TOO_LARGE, *BAD)).items():
+    """Each word is counted as often as it was sent; refused events are invalid, the others are no events."""
+    for word, count in Counter(one.error for one in (TOO_LARGE, *BAD, *BAD_ITEMS)).items():
         assert served.metrics.total("freshet_dead_letters_total", error=word) == count
     events = [one for one in (TOO_LARGE, *BAD) if one.topic != "forget"]
     assert served.metrics.total("freshet_events_total", outcome="invalid") == len(events)
+    good = GOOD_USERS * EVENTS_EACH + KEYLESS_USERS
+    assert served.metrics.total("freshet_events_total") == len(events) + good
 
 
 def test_good_events_among_them_are_served(served: Served):
