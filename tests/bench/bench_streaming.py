@@ -64,16 +64,21 @@ def speed(measurements: Sequence[Measurement]) -> float:
     return median(one.events_per_s for one in measurements)
 
 
+def first_list_s(measurements: Sequence[Measurement]) -> float:
+    """Return the median time from the start of a peer's process to its first list in seconds."""
+    return median(one.first_list_s for one in measurements)
+
+
 def table(results: dict[str, list[Measurement]], absent: dict[str, str]) -> str:
-    """Return the speeds and how many times each peer the worker is."""
+    """Return the speeds, how many times each peer the worker is, and the time to the first list."""
     ours = speed(results["worker"]) if results.get("worker") else None
-    lines = [f"{'':<18} {'events/s':>10} {'lowest':>10} {'highest':>10} {'worker is':>10}"]
+    lines = [f"{'':<18} {'events/s':>10} {'lowest':>10} {'highest':>10} {'worker is':>10} {'first list':>10}"]
     for name, measurements in results.items():
         rates = [one.events_per_s for one in measurements]
         ratio = "" if ours is None else f"{ours / speed(measurements):.2f} x"
         lines.append(
             f"{PEERS[name].name:<18} {speed(measurements):>10,.0f} {min(rates):>10,.0f}"
-            f" {max(rates):>10,.0f} {ratio:>10}   {PEERS[name].note}"
+            f" {max(rates):>10,.0f} {ratio:>10} {first_list_s(measurements):>8.1f} s   {PEERS[name].note}"
         )
     lines += [f"{PEERS[name].name:<18} not run: {reason}" for name, reason in absent.items()]
     return "\n".join(lines)
