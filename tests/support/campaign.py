@@ -78,6 +78,8 @@ class Campaign:
         further = self.drawn.randrange(50, 500)
 
         def working() -> bool:
+            # One may end after the fault was put right; who is left may be the one that was given nothing.
+            self._replace()
             now = self._counted()
             return (
                 any(count >= before.get(name, 0) + further for name, count in now.items()) or self._served()
