@@ -155,3 +155,13 @@ def test_a_manifest_that_is_no_manifest_is_refused(folder: Path, text: str) -> N
     (folder / artifact.MANIFEST).write_bytes(text.encode("latin-1"))
     with pytest.raises(ArtifactError, match=r"manifest\.json cannot be understood"):
         artifact.load(folder)
+
+
+def test_an_artifact_of_an_earlier_version_serves_as_it_did() -> None:
+    """Workers that are upgraded load what stands in the store, and score with it as those before them."""
+    golden = Path(__file__).parents[2] / "golden" / "artifact"
+    loaded = artifact.load(golden)
+    states = np.linspace(-1, 1, 2 * loaded.state_size, dtype=np.float32).reshape(2, -1)
+    memories = Memories.of([[1, 5, 3], [2]], [[3], []], [1, 2])
+    scores = json.loads((golden.parent / "artifact-scores.golden").read_text())
+    np.testing.assert_allclose(loaded.scores(states, memories), scores, atol=1e-5)

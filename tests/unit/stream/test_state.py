@@ -1,5 +1,7 @@
 """A user's record: placing events, telling repeats, and its bytes."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from stream.state import (
 )
 
 RULE = SegmentRule(span_ms=10, max_events=4)
+GOLDEN = Path(__file__).parents[2] / "golden" / "records"
 
 
 def entry(item_id: str, time_ms: int, behavior: int = 0, *, event_id: str | None = None) -> Entry:
@@ -253,3 +256,22 @@ def test_rows_of_a_list_come_back(highest: int, width: int) -> None:
     assert [unpack_rows(one) for one in packed] == [[highest, 1, 2], [3], []]
     assert [len(one) for one in packed] == [1 + 3 * width, 1 + width, 1]
     assert unpack_rows(b"") == []
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.msgpack")), ids=lambda path: path.stem)
+def test_records_of_earlier_versions_are_read(path: Path) -> None:
+    """A worker that is upgraded goes on from what the one before it wrote into the changelog."""
+    state = decode_state(path.read_bytes())
+    assert state.items == ["lamp", "rug é\n", "lamp"]
+    assert state.segment_times_ms() == [1_511_544_070_123, 1_511_544_080_000, 1_511_544_090_000]
+    assert list(state.behaviors) == [0, 3, 2]
+    assert [*state.category_keys()] == [category_key(name) for name in ("light", "floor", "light")]
+    assert holds(state, event_key("e-2"))
+    assert state.offsets == [7, NEVER, 3, 0, NEVER]
+    assert np.frombuffer(state.hidden, np.float32).tolist() == [0, 1, 2, 3]
+    assert (state.bought, state.bought_ms) == (["rug"], [1_511_544_080_000])
+    assert unpack_rows(state.listed) == [4, 2, 9]
+    assert state.listed_for == (0, 1, 7, 1_511_544_090_000)
+    day = SegmentRule(span_ms=86_400_000, max_events=64)
+    assert place(state, entry("mat", 1_511_544_100_000), rule=day) is Placed.STEP
+    assert decode_state(encode_state(state)) == state
