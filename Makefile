@@ -1,6 +1,7 @@
 # make demo     embedded broker, first training, worker and live lists; ends by itself
 # make test     every test but the long ones, with coverage and the count of real-broker tests
 # make lint     ruff, mypy --strict, import-linter; licences and known vulnerabilities of what freshet needs
+# make docs     the site of docs/ into build/docs
 # make bench    the reference workload beside its peers, and memory per user (needs a real broker)
 # make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
@@ -21,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench bench-lists bench-training bench-latency bench-recovery stress soak kafka lock clean
+.PHONY: help demo test lint docs bench bench-lists bench-training bench-latency bench-recovery stress soak kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -52,6 +53,11 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.support.licences
 	$(BIN)/python -m tests.support.vulnerabilities
+
+docs: $(READY)
+	$(BIN)/python -m docs.generated
+	$(BIN)/python -m docs.sizing
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench.bench_streaming $(BENCH)
@@ -92,7 +98,7 @@ kafka:
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[dev,bench,tune]'
+	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,bench,tune]'
 	.venv-lock/bin/python -m pip list --format=freeze --exclude freshet --exclude pip \
 	  | sed 's/+[a-z0-9.]*$$//' | grep --invert-match --extended-regexp '^(nvidia-|cuda-|triton)' > requirements.lock
 	rm -rf .venv-lock

@@ -83,10 +83,14 @@ class Settings(BaseSettings):
         "", description="a worker's own lasting name, to come back without a rebalance; empty: none"
     )
     session_timeout_s: Annotated[int, Field(ge=6, le=1_800)] = Field(
-        20, description="how long the group waits for a silent worker before it shares its partitions out"
+        20,
+        description="how long the group waits for a silent worker before it shares its partitions out; "
+        "with a lasting name longer than a restart takes",
     )
     standby_replicas: Annotated[int, Field(ge=0, le=8)] = Field(
-        0, description="how many other workers keep a copy of each partition's state, ready to take over"
+        0,
+        description="how many other workers keep a copy of each partition's state, ready to take over; "
+        "the same for all workers",
     )
     processing_guarantee: Literal["at_least_once", "exactly_once"] = Field(
         "at_least_once",
@@ -105,7 +109,9 @@ class Settings(BaseSettings):
     topic_dead_letter: TopicName = Field("events.dead-letter", description="topic of refused records")
     topic_forget: TopicName = Field("users.forget", description="topic of users to erase")
     partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        8, description="partitions of the event topics, users.forget and the changelog; bounds the workers"
+        8,
+        description="partitions of the event topics, users.forget, the changelog and the lists; the most "
+        "workers that can share the work",
     )
     replication_factor: Annotated[int, Field(ge=1, le=100)] = Field(
         1, description="copies of each topic that `freshet topics` makes"
@@ -128,10 +134,12 @@ class Settings(BaseSettings):
         0, description="at most this many items of a category in a list; 0: any number"
     )
     segment_span_s: Annotated[int, Field(ge=1, le=10 * 365 * 86_400)] = Field(
-        SegmentRule().span_ms // 1_000, description="the paper's m: how far back a user's segment reaches"
+        SegmentRule().span_ms // 1_000,
+        description="the paper's m: how far back a user's segment reaches; weights trained under another "
+        "are refused",
     )
     segment_max_events: Annotated[int, Field(ge=2, le=4_096)] = Field(
-        SegmentRule().max_events, description="most events of a segment (K)"
+        SegmentRule().max_events, description="most events of a segment (the paper's K); likewise"
     )
     max_future_s: Seconds = Field(
         Rules().max_future_ms // 1_000, description="refuse events further ahead of the clock than this"
@@ -153,7 +161,9 @@ class Settings(BaseSettings):
         CleaningRule().quarantine_ms // 1_000, description="how long a suspicious user's events are left out"
     )
 
-    http_host: Annotated[str, Field(min_length=1)] = Field("127.0.0.1", description="address to listen on")
+    http_host: Annotated[str, Field(min_length=1)] = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 to be scraped from outside"
+    )
     http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         6066, description="HTTP port of a worker; 0: any free one"
     )
@@ -163,12 +173,17 @@ class Settings(BaseSettings):
     )
     http_certfile: Path | None = Field(None, description="certificate (PEM) of the HTTP port, for TLS")
     http_keyfile: Path | None = Field(None, description="key (PEM) of that certificate")
-    data_dir: Path = Field(Path("freshet-data"), description="folder of a worker's own files")
+    data_dir: Path = Field(
+        Path("freshet-data"),
+        description="folder of a worker's own files; with rocksdb each worker needs one of its own",
+    )
     store: Literal["memory", "rocksdb"] = Field(
         "memory", description="where a worker holds its users: in memory, or in RocksDB in the data folder"
     )
     store_cache_mb: Annotated[int, Field(ge=8, le=1_000_000)] = Field(
-        256, description="with rocksdb: megabytes for blocks that were read and write buffers together"
+        256,
+        description="with rocksdb: megabytes for blocks that were read, their indexes and filters, and write "
+        "buffers, all partitions together",
     )
     model_store: str = Field(
         "",
@@ -178,7 +193,7 @@ class Settings(BaseSettings):
         "default", description="which model of the store is served"
     )
     model_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        4_096, description="refuse an artifact of more megabytes than this"
+        4_096, description="refuse an artifact of more megabytes than this, and do not announce it"
     )
     model_private_keyfile: Path | None = Field(
         None, description="Ed25519 key (PEM) that training signs artifacts with; not set: they are not signed"

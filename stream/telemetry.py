@@ -117,7 +117,7 @@ class Telemetry:
 
     def _models(self, registry: CollectorRegistry) -> None:
         """Make the instruments of weights and of the job that makes them."""
-        self.model = Info("freshet_model", "The weights in force.", registry=registry)
+        self.model = Info("freshet_model", "The weights in force, in the label version.", registry=registry)
         self.model_trained_timestamp_seconds = Gauge(
             "freshet_model_trained_timestamp_seconds",
             "When the weights in force were trained, in seconds since the epoch.",

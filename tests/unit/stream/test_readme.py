@@ -1,9 +1,10 @@
-"""The README, the design and the runbook: what they print is what there is."""
+"""The README, the pages of docs and the runbook: what they print is what there is."""
 
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -12,19 +13,25 @@ from prometheus_client import CollectorRegistry
 from stream.cli.main import COMMANDS, app
 from stream.settings import NOT_SETTINGS, listing
 from stream.telemetry import Telemetry
+from tests.support.documents import command_blocks, prose
 from tests.support.kafka_broker import PROJECT
 
 README = PROJECT / "README.md"
-PAGES = (
-    README,
-    *(PROJECT / "docs" / name for name in ("design.md", "results.md")),
-    PROJECT / "ops" / "runbook.md",
-)
-FENCED = re.compile(r"^```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = (README, PROJECT / "ops" / "runbook.md", *sorted((PROJECT / "docs").rglob("*.md")))
 INLINE = re.compile(r"`([^`\n]+)`")
 SHELL_WORDS = {"|", "&", "&&", ";", ">", "2>"}
 
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
+
+
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Give the words of each command that does something."""
+    if not hasattr(command, "list_commands"):
+        yield list(words)
+        return
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        yield from leaves(command.get_command(context, name), (*words, name))
 
 
 def section(heading: str) -> str:
@@ -34,18 +41,18 @@ def section(heading: str) -> str:
     return found[1]
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Give each line of the fenced blocks, continued ones joined, and each inline piece of code."""
-    for block in FENCED.findall(text):
-        yield from block.replace("\\\n", " ").splitlines()
-    yield from INLINE.findall(FENCED.sub("", text))
+def pieces(page: Path) -> Iterator[str]:
+    """Give each command line of a page's blocks, and each inline piece of code."""
+    for block in command_blocks(page):
+        yield from block.commands
+    yield from INLINE.findall(prose(page))
 
 
-def calls(text: str) -> Iterator[list[str]]:
-    """Give the words of each call of freshet in the text, from the command's name on."""
-    for piece in pieces(text):
+def calls(page: Path) -> Iterator[list[str]]:
+    """Give the words of each call of freshet on a page, from the command's name on."""
+    for piece in pieces(page):
         if piece.startswith("freshet "):
-            words = shlex.split(piece, comments=True)[1:]
+            words = shlex.split(piece)[1:]
             end = next((place for place, word in enumerate(words) if word in SHELL_WORDS), len(words))
             yield words[:end]
 
@@ -71,9 +78,7 @@ def options(words: list[str]) -> tuple[str, set[str]]:
 @pages
 def test_every_call_is_of_a_command_and_options_that_exist(page: Path):
     """Each `freshet ...` that is printed names a command, and options of that command."""
-    found = list(calls(page.read_text()))
-    assert found
-    for words in found:
+    for words in calls(page):
         name, known = options(words)
         given = {word.split("=")[0] for word in words if word.startswith("--")}
         assert given <= known | {"--help"}, f"`{name}` has no {sorted(given - known)}"
@@ -81,14 +86,14 @@ def test_every_call_is_of_a_command_and_options_that_exist(page: Path):
 
 def test_every_command_is_mentioned():
     """No command is left out of the README."""
-    called = {word for words in calls(README.read_text()) for word in words[:1]}
+    called = {word for words in calls(README) for word in words[:1]}
     assert called >= set(COMMANDS)
 
 
 @pages
 def test_every_bare_option_exists(page: Path):
     """An option that is named without its command belongs to one of them."""
-    every = options([])[1].union(*(options([name])[1] for name in COMMANDS if name != "dead-letters"))
+    every = options([])[1].union(*(options(words)[1] for words in leaves(typer.main.get_command(app))))
     bare = {piece.split()[0] for piece in INLINE.findall(page.read_text()) if piece.startswith("--")}
     assert bare <= every | {"--help"}
 
@@ -105,12 +110,14 @@ def test_every_setting_exists(page: Path):
             assert name in settings | secrets | NOT_SETTINGS
 
 
-def test_defaults_are_those_of_the_settings():
-    """The table of settings prints each default as `freshet --settings` does."""
-    rows = re.findall(r"^\| `(FRESHET_[A-Z_]+)` \| ([^|]*) \|", section("Settings"), re.MULTILINE)
-    defaults = {name: default for name, default, *_ in listing()}
+def test_settings_are_told_as_the_program_tells_them():
+    """The table of settings prints each default and meaning as `freshet --settings` does."""
+    rows = re.findall(r"^\| `(FRESHET_[A-Z_]+)` \|([^|]*)\|([^|]*)\|$", section("Settings"), re.MULTILINE)
+    told = {name: (default, meaning) for name, default, _, meaning in listing()}
     assert rows
-    assert {name: default.strip() for name, default in rows} == {name: defaults[name] for name, _ in rows}
+    assert {name: (default.strip(), meaning.strip()) for name, default, meaning in rows} == {
+        name: told[name] for name, *_ in rows
+    }
 
 
 def test_folder_map_names_exactly_the_modules():
@@ -146,13 +153,12 @@ def test_metrics_table_names_exactly_the_instruments():
 def test_every_target_of_make_exists(page: Path):
     """Each `make ...` that is printed is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    named = {piece.split()[1] for piece in pieces(page.read_text()) if piece.startswith("make ")}
+    named = {piece.split()[1] for piece in pieces(page) if piece.startswith("make ")}
     assert named <= targets
 
 
 @pages
 def test_every_link_leads_somewhere(page: Path):
     """A relative link is to a file or folder of the project."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
-    assert links
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
