@@ -1,4 +1,4 @@
-"""The command lines of README's section on one's own Kafka, typed one after the other on a real broker."""
+"""The command lines of README's section on one's own Kafka, and of some guides, typed on a real broker."""
 
 import os
 import re
@@ -10,28 +10,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from models import artifact
+from stream import signature
 from stream.datasets import read_events
+from stream.errors import ArtifactRefused
 from stream.settings import Settings
-from tests.support.deployment import Deployment
-from tests.support.kafka_broker import PROJECT, KafkaBroker, free_port
-from tests.support.shell import Said, Shell
+from tests.support.deployment import Deployment, Sent
+from tests.support.documented import KEYS, OWN_KAFKA, run_by
+from tests.support.kafka_broker import KafkaBroker, free_port
+from tests.support.shell import UNTIL_INTERRUPTED, Shell, Typist
 
 #: Six hours of the file, so that the replay's hours pass in seconds.
 FIRST_MS, LAST_MS = 1_511_665_200_000, 1_511_686_800_000
-FENCED = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READY = "ready: http"
-#: Kafka's own consumer reads on for ever.
-UNTIL_INTERRUPTED = "timeout -s INT 12 "
-INTERRUPTED = 124
-
-
-def blocks() -> list[list[str]]:
-    """Return the lines of the section's blocks, continued ones joined, without their comments."""
-    text = (PROJECT / "README.md").read_text()
-    found = re.search(r"^## On your own Kafka\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    joined = (block.replace("\\\n", " ") for block in FENCED.findall(found[1]))
-    return [[re.sub(r"\s+#.*", "", line) for line in block.splitlines()] for block in joined]
 
 
 @pytest.fixture
@@ -46,14 +37,13 @@ def file(shared_data: Path, tmp_path: Path) -> Path:
     return path
 
 
-class Reader:
+class Reader(Typist):
     """Types what the README says, with this deployment's names where it has its own."""
 
     def __init__(self, deployment: Deployment, shell: Shell, user: str) -> None:
         """Take whom the page calls USER."""
-        self.shell = shell
         self.deployment = deployment
-        self.names = {
+        names = {
             "localhost:9092": deployment.kafka.bootstrap,
             "/opt/kafka": str(deployment.kafka.home),
             "localhost:6066": f"localhost:{deployment.settings.http_port}",
@@ -62,14 +52,7 @@ class Reader:
             "USER": user,
             "java -cp": f"{UNTIL_INTERRUPTED}java -cp",
         }
-
-    def type(self, line: str) -> Said:
-        """Run a line; it must end as it should."""
-        for ours, theirs in self.names.items():
-            line = line.replace(ours, theirs)
-        said = self.shell.run(line)
-        assert said.status == (INTERRUPTED if UNTIL_INTERRUPTED in line else 0), f"{line}\n{said.output}"
-        return said
+        super().__init__(shell, names)
 
 
 @pytest.fixture
@@ -92,9 +75,11 @@ def reader(kafka: KafkaBroker, file: Path, tmp_path: Path) -> Iterator[Reader]:
             yield Reader(deployment, shell, user)
 
 
-def test_own_kafka_as_the_readme_says(reader: Reader):
-    """Topics, a model, two workers, events and lists; reading them; the worker's paths; the models."""
-    job, reading, paths, models = blocks()
+def test_own_kafka_as_the_readme_says(reader: Reader, tmp_path: Path):
+    """Topics, a model, two workers, events and lists; the guides on erasure, letters and weights."""
+    job, reading, paths, models, erasing, looking, redriving, back = (
+        block.commands for block in run_by(OWN_KAFKA)
+    )
     workers = 0
     for line in job:
         reader.type(line)
@@ -106,13 +91,43 @@ def test_own_kafka_as_the_readme_says(reader: Reader):
     for line in reading:
         said = reader.type(line)
         assert "export" in line or said.output.count('"items":[{') > 1000, line
-    of_user, *_, metrics = [reader.type(line).output for line in paths]
-    assert '"items":[{' in of_user or "this worker holds no list for the user" in of_user
-    assert "freshet_events_total{" in metrics
+    of_user, *_, metrics = reader.type_all(paths)
+    assert '"items":[{' in of_user.output or "this worker holds no list for the user" in of_user.output
+    assert "freshet_events_total{" in metrics.output
 
     reader.type("freshet train UserBehavior.csv --epochs 1")  # a roll-back needs something to go back to
     listed = reader.type("freshet models list --json").output
-    reader.names["VERSION"] = re.findall(r'"version": ?"([^"]+)"', listed)[-1]
-    for line in models:
-        reader.type(line)
+    newest, oldest = re.findall(r'"version": ?"([^"]+)"', listed)
+    reader.names["VERSION"] = oldest
+    *_, rolled_back = reader.type_all(models)
+    assert f"announced {newest} " in rolled_back.output
     assert "earlier" in listed
+    *_, rolled_back = reader.type_all(back)
+    assert f"announced {oldest} " in rolled_back.output
+
+    reader.deployment.send([Sent(reader.deployment.topics.click, b"ada", b"{")])
+    reader.deployment.wait_served()
+    assert all("not-json" in said.output for said in reader.type_all(looking))
+    passed_over, again = reader.type_all(redriving)
+    assert "passed over, refused for something else: 1 (1 not-json)" in passed_over.output
+    assert "sent again: 1 (1 not-json)" in again.output
+    (erased,) = reader.type_all(erasing)
+    assert "erased" in erased.output
+    assert '"erased_at_ms"' in (tmp_path / "receipt.json").read_text()
+
+
+def test_keys_that_the_readme_makes_sign(tmp_path: Path):
+    """What openssl makes by the README's lines is what training signs with and a worker checks by."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl: install Debian's package openssl")
+    (block,) = run_by(KEYS)
+    with Shell(tmp_path, os.environ) as shell:
+        Typist(shell, {}).type_all(block.commands)
+    settings = Settings.load(
+        model_private_keyfile=tmp_path / "freshet.key", model_public_keyfile=tmp_path / "freshet.pub"
+    )
+    (tmp_path / artifact.MANIFEST).write_bytes(b"{}")
+    signature.sign(settings, tmp_path)
+    signature.check(settings, tmp_path, b"{}")
+    with pytest.raises(ArtifactRefused, match="not as it was signed"):
+        signature.check(settings, tmp_path, b"{ }")

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 LINE_LIMIT_S = 240.0
 LOOK_S = 0.05
+#: Kafka's own consumer reads on for ever.
+UNTIL_INTERRUPTED = "timeout -s INT 12 "
+INTERRUPTED = 124
 
 
 class Said(NamedTuple):
@@ -80,3 +83,25 @@ class Shell:
             assert time.monotonic() < deadline_s, f"`{line}` does not end:\n{self.output()}"
             time.sleep(LOOK_S)
         return statuses[-1]
+
+
+class Typist:
+    """Types what a page says, with names of its own for the page's."""
+
+    def __init__(self, shell: Shell, names: Mapping[str, str]) -> None:
+        """Take what stands for what; more can be added to ``names`` later."""
+        self.shell = shell
+        self.names = dict(names)
+
+    def type(self, line: str) -> Said:
+        """Run a line; it must end as it should."""
+        for ours, theirs in self.names.items():
+            line = line.replace(ours, theirs)
+        said = self.shell.run(line)
+        expected = INTERRUPTED if UNTIL_INTERRUPTED in line else 0
+        assert said.status == expected, f"{line}\n{said.output}"
+        return said
+
+    def type_all(self, lines: Iterable[str]) -> list[Said]:
+        """Run lines one after the other."""
+        return [self.type(line) for line in lines]
