@@ -46,6 +46,7 @@ EXAMPLE_OF: Final = {
     "item": "item.every-field",
     "recommendation-list": "recommendation-list.personalized",
     "model-manifest": "model-manifest.with-metrics",
+    "canary-trial": "canary-trial.tenth",
 }
 """The golden message that is shown of each."""
 
@@ -277,7 +278,7 @@ def messages() -> str:
     for file_name, schema in asyncapi.schemas().items():
         name = file_name.removesuffix(".json")
         message = name.removesuffix("-headers")
-        topics = [topic for _, topic, one, _ in asyncapi.CHANNELS if one == message]
+        topics = [topic for _, topic, every, _ in asyncapi.CHANNELS if message in every]
         key = described[message]["bindings"]["kafka"]["key"]["description"]
         parts.append(f"\n## {name}\n\n{_paragraphs(schema['description'])}\n\n")
         parts.append(f"Topics: {', '.join(map(_code, topics))}. Key: {key[0].lower()}{key[1:]} ")

@@ -40,11 +40,12 @@ class Replay(NamedTuple):
 class Line:
     """One user's operations of a batch, and the hidden state they lead to."""
 
-    __slots__ = ("hidden", "operations", "results")
+    __slots__ = ("hidden", "operations", "results", "serving")
 
-    def __init__(self, hidden: bytes) -> None:
-        """Begin with the hidden state of the record (float32 bytes; empty: none)."""
+    def __init__(self, hidden: bytes, serving: Serving) -> None:
+        """Begin with the hidden state of the record (float32 bytes; empty: none) and the user's weights."""
         self.hidden = hidden
+        self.serving = serving
         self.operations: list[Step | Replay] = []
         self.results: list[Floats] = []
 
@@ -65,7 +66,10 @@ def replay(state: UserState, serving: Serving) -> Replay:
 
 
 def run(lines: list[Line], serving: Serving) -> None:
-    """Fill each line's ``results``, one hidden state (S,) an operation, and its last ``hidden``."""
+    """Fill each line's ``results``, one hidden state (S,) an operation, and its last ``hidden``.
+
+    All lines are of users who are served by these weights.
+    """
     level = 0
     active = [line for line in lines if line.operations]
     while active:

@@ -11,13 +11,14 @@ from typing import Any
 from aiokafka.partitioner import murmur2
 from faust.types import TP
 
+from models.canary import CanaryConfig
 from models.recommender import Recommender
 from stream.app import StreamApp
 from stream.dispatch import Dispatch, now_ms
 from stream.effects import Effects, Refused
 from stream.errors import FreshetError, Rejected, StateError, StoreError
 from stream.forgotten import Forgotten
-from stream.lists import Lists
+from stream.lists import Lists, OnTrial
 from stream.merge import Sourced
 from stream.outbox import Outbox, records
 from stream.pipeline import Pipeline
@@ -54,6 +55,7 @@ class Recommending:
         )
         self.pipeline = Pipeline(limit=IN_FLIGHT, failed=app.crash)
         self.serving: Serving | None = None
+        self.trial: OnTrial | None = None
         self._lists = Lists(rules, None, app.sources)
         self.withdrawn: set[str] = set()
         #: The category of each item that was announced with one, and of those not yet looked at.
@@ -171,15 +173,24 @@ class Recommending:
         if self._news and self.serving is not None:
             # All that was announced since the last batch at once: the catalogue is copied to grow.
             news, self._news = self._news, {}
-            grown = self.serving.announced(news, self.withdrawn)
-            if grown is not self.serving:
-                self._take(grown)
+            grown, trial = self.serving.announced(news, self.withdrawn), self.trial
+            if trial is not None:
+                trial = trial._replace(serving=trial.serving.announced(news, self.withdrawn))
+            self._take(grown, trial)
         return self._lists
 
     def serve(self, recommender: Recommender) -> None:
         """Take weights in force from the next batch on."""
-        self._news = {}
-        self._take(Serving(recommender.announced(self._category_of), self.withdrawn))
+        # What is on trial may have grown by some of the news only; it meets all of it again.
+        self._news = {} if self.trial is None else dict(self._category_of)
+        self._take(Serving(recommender.announced(self._category_of), self.withdrawn), self.trial)
+
+    def try_out(self, recommender: Recommender | None, terms: CanaryConfig | None) -> None:
+        """Let a challenger serve its share of the users from the next batch on; None: nobody any more."""
+        trial = None
+        if recommender is not None and terms is not None:
+            trial = OnTrial(Serving(recommender.announced(self._category_of), self.withdrawn), terms)
+        self._take(self.serving, trial)
 
     def announce(self, item_id: str, category_id: str | None, *, available: bool) -> None:
         """Take what is said of an item in force from the next batch on."""
@@ -188,10 +199,14 @@ class Recommending:
             self._category_of[item_id] = self._news[item_id] = category_id
         if self.serving is not None:
             self.serving.set_available(item_id, available=available)
+        if self.trial is not None:
+            self.trial.serving.set_available(item_id, available=available)
 
-    def _take(self, serving: Serving) -> None:
-        self.serving = serving
-        self._lists = Lists(self.rules, serving, self.app.sources)
+    def _take(self, serving: Serving | None, trial: OnTrial | None) -> None:
+        """Make lists by these weights; a challenger without a champion serves nobody yet."""
+        if (serving, trial) != (self.serving, self.trial):
+            self.serving, self.trial = serving, trial
+            self._lists = Lists(self.rules, serving, self.app.sources, self._lists.fallback, trial)
 
     def _store(self, number: int, effects: Effects) -> None:
         """Put the new records where the next batch finds them, and count."""

@@ -21,21 +21,22 @@ MESSAGES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "item": messages.Item,
     "recommendation-list": messages.RecommendationList,
     "model-manifest": messages.ModelManifest,
+    "canary-trial": messages.CanaryTrial,
 }
 """The file name of each message's schema."""
 
-CHANNELS: Final[tuple[tuple[str, str, str, str], ...]] = (
-    ("click", "events.click", "event", "receive"),
-    ("favorite", "events.favorite", "event", "receive"),
-    ("cart", "events.cart", "event", "receive"),
-    ("purchase", "events.purchase", "event", "receive"),
-    ("items", "items", "item", "receive"),
-    ("forget", "users.forget", "forget", "receive"),
-    ("recommendations", "recommendations", "recommendation-list", "send"),
-    ("models", "models", "model-manifest", "send"),
-    ("dead-letter", "events.dead-letter", "dead-letter", "send"),
+CHANNELS: Final[tuple[tuple[str, str, tuple[str, ...], str], ...]] = (
+    ("click", "events.click", ("event",), "receive"),
+    ("favorite", "events.favorite", ("event",), "receive"),
+    ("cart", "events.cart", ("event",), "receive"),
+    ("purchase", "events.purchase", ("event",), "receive"),
+    ("items", "items", ("item",), "receive"),
+    ("forget", "users.forget", ("forget",), "receive"),
+    ("recommendations", "recommendations", ("recommendation-list",), "send"),
+    ("models", "models", ("model-manifest", "canary-trial"), "send"),
+    ("dead-letter", "events.dead-letter", ("dead-letter",), "send"),
 )
-"""Channel, topic under the default settings, message, and what freshet does with it."""
+"""Channel, topic under the default settings, messages, and what freshet does with them."""
 
 _KEYS: Final = {
     "event": "The user's id, UTF-8; an absent key is filled from user_id.",
@@ -43,6 +44,7 @@ _KEYS: Final = {
     "forget": "The id of the user to erase, UTF-8.",
     "recommendation-list": "The user's id, UTF-8.",
     "model-manifest": "The model's name, UTF-8.",
+    "canary-trial": "The model's name and /canary, UTF-8; a record without a value ends the trial.",
     "dead-letter": "The key as it came.",
 }
 
@@ -69,17 +71,19 @@ def asyncapi() -> dict[str, Any]:
         "channels": {
             channel: {
                 "address": topic,
-                "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+                "messages": {
+                    message: {"$ref": f"#/components/messages/{message}"} for message in messages_of
+                },
             }
-            for channel, topic, message, _ in CHANNELS
+            for channel, topic, messages_of, _ in CHANNELS
         },
         "operations": {
             f"{action}-{channel}": {
                 "action": action,
                 "channel": {"$ref": f"#/channels/{channel}"},
-                "messages": [{"$ref": f"#/channels/{channel}/messages/{message}"}],
+                "messages": [{"$ref": f"#/channels/{channel}/messages/{message}"} for message in messages_of],
             }
-            for channel, _, message, action in CHANNELS
+            for channel, _, messages_of, action in CHANNELS
         },
         "components": {"messages": {name: _message(name) for name in _KEYS}},
     }

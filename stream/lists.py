@@ -1,10 +1,11 @@
 """Lists for the events of a batch: who gets which kind, ranked together, encoded, counted."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from models.canary import CanaryConfig, role_of
 from stream.advance import Line
 from stream.effects import Effects, Outgoing
 from stream.list_encoder import ListEncoder, Places, scored_items
@@ -43,6 +44,15 @@ class Due(NamedTuple):
     recent: Collection[bytes] | None
     #: What the user had, where scores need it.
     history: History | None = None
+    #: The weights that serve the user; None: there are none yet.
+    serving: Serving | None = None
+
+
+class OnTrial(NamedTuple):
+    """A challenger's weights, and the terms that say whom they serve."""
+
+    serving: Serving
+    terms: CanaryConfig
 
 
 class Ranked(NamedTuple):
@@ -57,11 +67,15 @@ class Ranked(NamedTuple):
 _NO_ROWS = np.empty(0, np.int32)
 
 
+Weighted = TypeVar("Weighted")
+
+
 class Lists:
-    """Makes lists under one set of rules and one set of weights.
+    """Makes lists under one set of rules, each by one set of weights.
 
     ``topics`` are the names of the sources. ``fallback`` is what is popular while there are no
-    weights: item ids with a score, best first.
+    weights: item ids with a score, best first. ``trial`` is the challenger that serves a share of the
+    users, where one does.
     """
 
     def __init__(
@@ -70,14 +84,37 @@ class Lists:
         serving: Serving | None,
         topics: Sequence[str],
         fallback: Sequence[tuple[str, float]] = (),
+        trial: OnTrial | None = None,
     ) -> None:
         """Take the rules, the weights in force (None: none yet) and what to fall back on."""
         self.rules = rules
         self.serving = serving
+        self.trial = trial
         self.topics = topics
         self.fallback = fallback
         self._encoder = ListEncoder(topics)
         self._recent = Places([float(places) for places in range(rules.list_size, 0, -1)])
+
+    def serving_of(self, user_id: str, champion: Serving) -> Serving:
+        """Return the weights that serve a user: those in force, ``champion``, or those on trial."""
+        trial = self.trial
+        if trial is None or role_of(user_id, trial.terms) == "champion":
+            return champion
+        return trial.serving
+
+    def by_weights(
+        self, found: list[Weighted], serving: Callable[[Weighted], Serving | None]
+    ) -> list[tuple[Serving, list[Weighted]]]:
+        """Return what belongs to the same weights together, in its order; without a trial that is all."""
+        if self.serving is None or not found:
+            return []
+        if self.trial is None:
+            return [(self.serving, found)]
+        parts = (
+            (one, [each for each in found if serving(each) is one])
+            for one in (self.serving, self.trial.serving)
+        )
+        return [(one, part) for one, part in parts if part]
 
     def due(
         self,
@@ -94,19 +131,32 @@ class Lists:
         """Note an owed list with all that must be read off the state now."""
         recent = exclude = barred = history = None
         operation = -1
+        serving = self.serving if line is None else line.serving
         if send and self.rules.recent:
             recent = self._recent_items(state)
-        elif send and self.serving is None:
+        elif send and serving is None:
             barred = self._barred(state)
-        elif send and self.serving is not None and line is not None:
-            exclude = self.excluded(state, self.serving)
+        elif send and serving is not None and line is not None:
+            exclude = self.excluded(state, serving)
             operation = len(line.operations) - 1
-            if not _has_history(state, item_id, self.serving):
+            if not _has_history(state, item_id, serving):
                 line = None
-            elif self.serving.remembers:
-                history = self.serving.history(state)
+            elif serving.remembers:
+                history = serving.history(state)
         return Due(
-            key, user_id, item_id, ref, produced_ms, send, line, operation, exclude, barred, recent, history
+            key,
+            user_id,
+            item_id,
+            ref,
+            produced_ms,
+            send,
+            line,
+            operation,
+            exclude,
+            barred,
+            recent,
+            history,
+            serving,
         )
 
     def excluded(self, state: UserState, serving: Serving) -> Rows | None:
@@ -158,9 +208,9 @@ class Lists:
 
     def _measure(self, owed: Due, state: UserState, effects: Effects) -> None:
         """Look whether the list last sent to the user held the item of the event."""
-        if self.serving is None or owed.item_id is None or not state.listed:
+        if owed.serving is None or owed.item_id is None or not state.listed:
             return
-        row = self.serving.item_row(owed.item_id)
+        row = owed.serving.item_row(owed.item_id)
         rows = unpack_rows(state.listed)
         place = rows.index(row) if row in rows else -1
         effects.quality.observe(row, place, list_size=self.rules.list_size)
@@ -179,9 +229,10 @@ class Lists:
                 ranked[number] = self._fallen_back(owed.barred or ())
             else:
                 (personal if owed.line is not None else popular).append(number)
-        if self.serving is not None:
-            self._rank_personal(due, personal, ranked, self.serving)
-            self._rank_popular(due, popular, ranked, self.serving)
+        for serving, numbers in self.by_weights(personal, lambda number: due[number].serving):
+            self._rank_personal(due, numbers, ranked, serving)
+        for serving, numbers in self.by_weights(popular, lambda number: due[number].serving):
+            self._rank_popular(due, numbers, ranked, serving)
         return ranked
 
     def _fallen_back(self, barred: Collection[str]) -> Ranked:
@@ -192,8 +243,6 @@ class Lists:
     def _rank_personal(
         self, due: Sequence[Due], numbers: list[int], ranked: list[Ranked | None], serving: Serving
     ) -> None:
-        if not numbers:
-            return
         states = np.stack(
             [due[number].line.results[due[number].operation] for number in numbers]  # type: ignore[union-attr]  # personal lists have a line
         )
@@ -209,8 +258,6 @@ class Lists:
     def _rank_popular(
         self, due: Sequence[Due], numbers: list[int], ranked: list[Ranked | None], serving: Serving
     ) -> None:
-        if not numbers:
-            return
         rows, scores = serving.popular(
             len(numbers),
             self.rules.list_size,

@@ -157,6 +157,36 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ) = None
 
 
+Offset = Annotated[int, Meta(ge=0)]
+Chance = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class CanaryTrial(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A challenger that serves a share of the users beside the weights in force, and the terms of its trial.
+
+    Its key is the model's name and ``/canary``; a null value ends the trial. Who is served by the
+    challenger follows from the user's id, ``salt`` and ``share`` (``models.canary``).
+    """
+
+    challenger: Annotated[ModelManifest, Meta(description="The weights on trial, and where they lie.")]
+    champion: Annotated[str, Meta(min_length=1, description="The version in force that it is compared with.")]
+    salt: Annotated[
+        str, Meta(min_length=1, max_length=64, description="Draws the users; new for each trial.")
+    ]
+    share: Annotated[Chance, Meta(description="Share of the users that the challenger serves.")]
+    level: Annotated[Chance, Meta(description="Most that an equal challenger is promoted with.")]
+    alarm: Annotated[Chance, Meta(description="Most that an equal challenger is rolled back as worse with.")]
+    events: Annotated[int, Meta(ge=1, description="A user counts by so many events that met a list.")]
+    most_pairs: Annotated[
+        int, Meta(ge=1, description="After so many pairs of users without a decision it is rolled back.")
+    ]
+    ends_at: Annotated[TimestampMs, Meta(description="When it is rolled back if nothing is decided by then.")]
+    begins: Annotated[
+        dict[str, list[Offset]],
+        Meta(description="Topic to the offset of each partition from which on its lists and events count."),
+    ]
+
+
 class EventTime(msgspec.Struct, frozen=True, gc=False):
     """An event's time alone."""
 
@@ -177,6 +207,7 @@ _event_message = msgspec.json.Decoder(EventMessage)
 _item = msgspec.json.Decoder(Item)
 _list = msgspec.json.Decoder(RecommendationList)
 _manifest = msgspec.json.Decoder(ModelManifest)
+_trial = msgspec.json.Decoder(CanaryTrial)
 _encoder = msgspec.json.Encoder()
 
 T = TypeVar("T")
@@ -234,8 +265,18 @@ def decode_list(value: bytes | None) -> RecommendationList:
 
 
 def decode_manifest(value: bytes | None) -> ModelManifest:
-    """Read a record of the models topic."""
+    """Read a record of the models topic that says which weights are in force."""
     return _decoded(_manifest, value)
+
+
+def decode_trial(value: bytes | None) -> CanaryTrial:
+    """Read a record of the models topic that says which weights are on trial."""
+    return _decoded(_trial, value)
+
+
+def trial_key(model_name: str) -> bytes:
+    """Return the key of a model's trial on the models topic; no model has a slash in its name."""
+    return f"{model_name}/canary".encode()
 
 
 def encode(message: msgspec.Struct) -> bytes:

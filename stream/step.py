@@ -162,7 +162,8 @@ class Batch:
         if rules.exclude_bought_ms and (state.bought or source == _PURCHASE):
             remember_bought(state, event, source, rules.exclude_bought_ms)
         if self.serving is not None:
-            self._schedule(key, state, entry, placed=placed, newest_ms=newest_ms, serving=self.serving)
+            line = self._line(key, event.user_id, state, self.serving)
+            self._schedule(line, state, entry, placed=placed, newest_ms=newest_ms)
         else:
             # The hidden state lacks this event: whatever weights come next have to replay.
             state.hidden, state.weights = b"", 0
@@ -171,13 +172,18 @@ class Batch:
         self._owe(key, state, event, (source, self.partition, offset, time_ms), record.timestamp)
         return "applied"
 
-    def _schedule(
-        self, key: bytes, state: UserState, entry: Entry, *, placed: Placed, newest_ms: int, serving: Serving
-    ) -> None:
-        """Note what the network has to do for an applied event; ``newest_ms`` is the event time before it."""
+    def _line(self, key: bytes, user_id: str, state: UserState, champion: Serving) -> Line:
+        """Return the user's line, under the weights that serve the user."""
         line = self.lines.get(key)
         if line is None:
-            line = self.lines[key] = Line(state.hidden)
+            line = self.lines[key] = Line(state.hidden, self.lists.serving_of(user_id, champion))
+        return line
+
+    def _schedule(
+        self, line: Line, state: UserState, entry: Entry, *, placed: Placed, newest_ms: int
+    ) -> None:
+        """Note what the network has to do for an applied event; ``newest_ms`` is the event time before it."""
+        serving = line.serving
         if len(state.behaviors) == 1:
             line.hidden = bytes(serving.state_bytes)
             line.operations.append(step(entry, 0, serving))
@@ -247,14 +253,14 @@ class Batch:
     ) -> None:
         """Owe the list of an event that was applied before."""
         line = None
+        user_id = key.decode()
         if self.serving is not None:
-            line = self.lines[key] = Line(state.hidden)
-            line.operations.append(replay(state, self.serving))
-            state.weights = self.serving.key
+            serving = self.lists.serving_of(user_id, self.serving)
+            line = self.lines[key] = Line(state.hidden, serving)
+            line.operations.append(replay(state, serving))
+            state.weights = serving.key
         self.due.append(
-            self.lists.due(
-                key, key.decode(), state, item_id=None, ref=ref, produced_ms=produced_ms, line=line
-            )
+            self.lists.due(key, user_id, state, item_id=None, ref=ref, produced_ms=produced_ms, line=line)
         )
 
     def show(self, key: bytes) -> bytes | None:
@@ -268,10 +274,11 @@ class Batch:
         return self.effects.lists[0].value if self.effects.lists else None
 
     def advance(self) -> None:
-        """Bring the hidden states up to date, all users together."""
+        """Bring the hidden states up to date, all users of the same weights together."""
         if self.serving is None or not self.lines:
             return
-        run(list(self.lines.values()), self.serving)
+        for serving, lines in self.lists.by_weights(list(self.lines.values()), lambda line: line.serving):
+            run(lines, serving)
         for key, line in self.lines.items():
             state = self.states[key]
             if state is not None:

@@ -4,7 +4,8 @@ An artifact lies in the model store under ``<model name>/<version>``; its announ
 that place relative to the store, so workers may see the store under another path than the
 trainer. A worker loads an announced artifact beside the weights in force and swaps between two
 batches. One that is missing, damaged or made for other segments is refused, counted and
-logged; what was in force goes on.
+logged; what was in force goes on. The same holds for a challenger that is announced as a canary: it
+then serves its share of the users beside the weights in force, and where it is refused these serve all.
 """
 
 import asyncio
@@ -13,16 +14,18 @@ import math
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
+from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
 from models import artifact
 from models.artifact import Manifest
+from models.canary import CanaryConfig
 from models.errors import ModelsError
 from models.recommender import Recommender
 from stream import clients, signature
 from stream.errors import ArtifactRefused, Rejected
-from stream.messages import ModelManifest, decode_manifest, encode
+from stream.messages import CanaryTrial, ModelManifest, decode_manifest, decode_trial, encode, trial_key
 from stream.settings import Settings
 from stream.telemetry import Telemetry
 
@@ -113,34 +116,69 @@ async def announce(settings: Settings, manifest: ModelManifest) -> None:
         )
 
 
-class Weights:
-    """Takes announced weights in force; ``swap`` is called with each new recommender."""
+async def announce_trial(settings: Settings, trial: CanaryTrial | None) -> None:
+    """Put a challenger on trial, or end the trial that is on; workers follow."""
+    producer = clients.producer(settings)
+    async with clients.running(producer, settings):
+        await producer.send_and_wait(
+            settings.topics.models,
+            key=trial_key(settings.model_name),
+            value=None if trial is None else encode(trial),
+        )
 
-    def __init__(
-        self, settings: Settings, *, telemetry: Telemetry, swap: Callable[[Recommender], None]
-    ) -> None:
+
+def terms_of(trial: CanaryTrial) -> CanaryConfig:
+    """What decides a trial, and whom its challenger serves."""
+    return CanaryConfig(
+        trial.salt, trial.share, trial.level, trial.alarm, events=trial.events, most_pairs=trial.most_pairs
+    )
+
+
+class Loaded(NamedTuple):
+    """Weights that were loaded, and the announcement they were loaded for."""
+
+    manifest: ModelManifest
+    recommender: Recommender
+
+
+Swap = Callable[[Recommender], None]
+TryOut = Callable[[Recommender | None, CanaryConfig | None], None]
+
+
+class Weights:
+    """Takes announced weights in force, and on trial."""
+
+    def __init__(self, settings: Settings, *, telemetry: Telemetry, swap: Swap, try_out: TryOut) -> None:
         """Prepare; ``handle`` is fed with the records of the models topic.
 
-        Raises ``SettingsError`` for a key that signatures cannot be checked with.
+        ``swap`` is called with each recommender that comes in force, ``try_out`` with each that goes on
+        trial and its terms, and with None where none is on trial any more. Raises ``SettingsError`` for a
+        key that signatures cannot be checked with.
         """
         signature.public_key(settings)
         self._settings = settings
         self._telemetry = telemetry
-        self._swap = swap
+        self._swap, self._try_out = swap, try_out
+        self._trial_key = trial_key(settings.model_name)
+        #: What is on trial, kept so that its promotion loads nothing again.
+        self._tried: Loaded | None = None
         self.version: str | None = None
 
     async def handle(self, record: "ConsumerRecord[bytes, bytes]") -> None:
         """Take one announcement."""
-        if record.key != self._settings.model_name.encode() or record.value is None:
-            return
+        if record.key == self._trial_key:
+            await self._take_on_trial(record.value)
+        elif record.key == self._settings.model_name.encode() and record.value is not None:
+            await self._take_in_force(record.value)
+
+    async def _take_in_force(self, value: bytes) -> None:
         try:
-            manifest = decode_manifest(record.value)
+            manifest = decode_manifest(value)
             if manifest.version == self.version:
                 return
-            recommender = await asyncio.to_thread(load_announced, self._settings, manifest)
+            recommender = await self._load(manifest)
         except (ArtifactRefused, Rejected) as error:
-            self._telemetry.model_swaps.labels("refused").inc()
-            log.error("announced weights are refused: %s", error)  # noqa: TRY400 - one line is enough
+            self._refuse(error)
             return
         self._swap(recommender)
         self.version = recommender.version
@@ -148,3 +186,45 @@ class Weights:
         self._telemetry.model.info({"version": recommender.version})
         self._telemetry.model_trained_timestamp_seconds.set(recommender.trained_at_ms / 1000)
         log.info("weights are in force", extra={"version": recommender.version})
+        if self._tried is not None and self._tried.recommender.version == self.version:
+            self._end_trial()
+
+    async def _take_on_trial(self, value: bytes | None) -> None:
+        """Put a challenger on trial; one that is refused leaves its users to the champion."""
+        if value is None:
+            self._end_trial()
+            return
+        try:
+            trial = decode_trial(value)
+            recommender = await self._load(trial.challenger)
+        except (ArtifactRefused, Rejected) as error:
+            self._end_trial()
+            self._refuse(error)
+            return
+        if recommender.version == self.version:
+            self._end_trial()
+            return
+        self._tried = Loaded(trial.challenger, recommender)
+        self._try_out(recommender, terms_of(trial))
+        self._telemetry.model_swaps.labels("swapped").inc()
+        log.info("weights are on trial", extra={"version": recommender.version, "share": trial.share})
+
+    def _end_trial(self) -> None:
+        if self._tried is not None:
+            log.info("the trial has ended", extra={"version": self._tried.recommender.version})
+        self._tried = None
+        self._try_out(None, None)
+
+    async def _load(self, manifest: ModelManifest) -> Recommender:
+        """Load what is announced, unless it is what is on trial."""
+        tried = self._tried
+        if tried is not None and (tried.manifest.url, tried.manifest.sha256) == (
+            manifest.url,
+            manifest.sha256,
+        ):
+            return tried.recommender
+        return await asyncio.to_thread(load_announced, self._settings, manifest)
+
+    def _refuse(self, error: ArtifactRefused | Rejected) -> None:
+        self._telemetry.model_swaps.labels("refused").inc()
+        log.error("announced weights are refused: %s", error)

@@ -50,7 +50,12 @@ class Worker:
         self.telemetry = Telemetry(self.registry)
         self.app = StreamApp(settings, fetch_wait_ms=fetch_wait_ms)
         self.recommending = Recommending(self.app, rules=settings.rules, telemetry=self.telemetry)
-        self.weights = Weights(settings, telemetry=self.telemetry, swap=self.recommending.serve)
+        self.weights = Weights(
+            settings,
+            telemetry=self.telemetry,
+            swap=self.recommending.serve,
+            try_out=self.recommending.try_out,
+        )
         self.items = Follower(settings, settings.topics.items, self._item)
         self.models = Follower(settings, settings.topics.models, self.weights.handle)
         self.requests = Follower(settings, settings.topics.forget, self.recommending.forgotten.handle)

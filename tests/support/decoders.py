@@ -27,6 +27,7 @@ from stream.messages import (
     decode_item,
     decode_list,
     decode_manifest,
+    decode_trial,
     encode,
     event_time_ms,
 )
@@ -185,6 +186,7 @@ def decoders(folder: Path) -> tuple[Decoder, ...]:
         ("item", 1_500, (*_golden("item."), b"i1\n"), mutation.of_json, _item, _item_written, (Rejected,)),
         ("list", 1_300, _golden("recommendation-list."), mutation.of_json, decode_list, encode, (Rejected,)),
         ("model", 1_000, _golden("model-manifest."), mutation.of_json, decode_manifest, encode, (Rejected,)),
+        ("trial", 1_000, _golden("canary-trial."), mutation.of_json, decode_trial, encode, (Rejected,)),
         (
             "forget",
             500,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from stream.effects import Effects
-from stream.lists import Lists
+from stream.lists import Lists, OnTrial
 from stream.messages import RecommendationList, decode_list
 from stream.rules import Rules
 from stream.serving import Serving
@@ -64,6 +64,7 @@ class Partition:
     rules: Rules = RULES
     fallback: Sequence[tuple[str, float]] = ()
     now_ms: int = NOW_MS
+    trial: OnTrial | None = None
     records: dict[bytes, bytes] = field(default_factory=dict)
     #: The next offset of each source.
     offsets: list[int] = field(default_factory=lambda: [0] * len(TOPICS))
@@ -93,7 +94,7 @@ class Partition:
 
     def batch(self) -> Batch:
         """Begin a batch over the records as they stand."""
-        lists = Lists(self.rules, self.serving, TOPICS, self.fallback)
+        lists = Lists(self.rules, self.serving, TOPICS, self.fallback, self.trial)
         return Batch(self.records.get, partition=NUMBER, lists=lists, now_ms=self.now_ms)
 
     def run(self, *records: Sourced, partition_of: int = NUMBER) -> Effects:

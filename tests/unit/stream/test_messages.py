@@ -24,6 +24,7 @@ from stream.messages import (
     decode_item,
     decode_list,
     decode_manifest,
+    decode_trial,
     encode,
     parse_timestamp,
 )
@@ -56,6 +57,7 @@ DECODERS = {
     "item": lambda value: decode_item(None, value),
     "recommendation-list": decode_list,
     "model-manifest": decode_manifest,
+    "canary-trial": decode_trial,
 }
 
 
@@ -306,7 +308,7 @@ def test_dead_letter_headers_say_why_and_where():
 
 def test_each_decoder_refuses_an_absent_value():
     """A list or a manifest without a value is refused, not crashed on."""
-    for decoder in (decode_list, decode_manifest):
+    for decoder in (decode_list, decode_manifest, decode_trial):
         with pytest.raises(Rejected, match="no-value"):
             decoder(None)
 

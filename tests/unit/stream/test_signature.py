@@ -86,7 +86,10 @@ async def test_artifact_that_is_not_as_signed_is_refused_and_the_old_one_goes_on
     registry = CollectorRegistry()
     taken: list[str] = []
     weights = Weights(
-        settings, telemetry=Telemetry(registry), swap=lambda recommender: taken.append(recommender.version)
+        settings,
+        telemetry=Telemetry(registry),
+        swap=lambda recommender: taken.append(recommender.version),
+        try_out=lambda recommender, terms: None,
     )
     before, after = saved(settings, 0), saved(settings, 1)
     folder = artifact_folder(settings, after.url)

@@ -11,10 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models import artifact
+from models.canary import CanaryConfig
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from stream.errors import ArtifactRefused
-from stream.messages import ModelManifest, encode
+from stream.messages import CanaryTrial, ModelManifest, encode, trial_key
 from stream.settings import Settings
 from stream.telemetry import Telemetry
 from stream.weights import Weights, artifact_folder, load_announced, manifest_sha256
@@ -42,7 +43,16 @@ def registry() -> CollectorRegistry:
 
 
 class Taken(list[Recommender]):
-    """The recommenders that were swapped in."""
+    """The recommenders that were swapped in; ``tried`` is what went on trial, and None for each end."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.tried: list[tuple[str, CanaryConfig] | None] = []
+
+    def try_out(self, recommender: Recommender | None, terms: CanaryConfig | None) -> None:
+        """Note what is on trial now."""
+        self.tried.append(None if recommender is None else (recommender.version, terms))
 
     @property
     def versions(self) -> list[str]:
@@ -59,7 +69,7 @@ def taken() -> Taken:
 @pytest.fixture
 def weights(settings: Settings, registry: CollectorRegistry, taken: Taken) -> Weights:
     """What a worker feeds with the models topic."""
-    return Weights(settings, telemetry=Telemetry(registry), swap=taken.append)
+    return Weights(settings, telemetry=Telemetry(registry), swap=taken.append, try_out=taken.try_out)
 
 
 def saved(settings: Settings, *, seed: int = 0, rule: SegmentRule = RULE) -> ModelManifest:
@@ -252,3 +262,97 @@ async def test_an_artifact_is_loaded_off_the_loop(
     assert taken.versions == ["gru-0"]
     assert len(threads) == 1
     assert loop not in threads
+
+
+# A challenger on trial.
+
+TERMS = CanaryConfig("salt", 0.25, 0.05, 0.01, events=3, most_pairs=99)
+
+
+def on_trial(manifest: ModelManifest | None, champion: str = "gru-0") -> SimpleNamespace:
+    """A record that puts a challenger on trial; None ends the trial."""
+    trial = manifest and CanaryTrial(
+        challenger=manifest,
+        champion=champion,
+        salt=TERMS.salt,
+        share=TERMS.share,
+        level=TERMS.level,
+        alarm=TERMS.alarm,
+        events=TERMS.events,
+        most_pairs=TERMS.most_pairs,
+        ends_at=manifest.announced_at + 1000,
+        begins={"events.click": [0]},
+    )
+    return SimpleNamespace(key=trial_key("shop"), value=trial and encode(trial))
+
+
+async def test_a_challenger_goes_on_trial_beside_the_weights_in_force(
+    settings: Settings, weights: Weights, taken: Taken, registry: CollectorRegistry
+) -> None:
+    """It is loaded by the same checks; the metrics go on naming what is in force."""
+    await weights.handle(announced(saved(settings)))
+    await weights.handle(on_trial(saved(settings, seed=1)))
+    assert (taken.versions, taken.tried) == (["gru-0"], [("gru-1", TERMS)])
+    assert weights.version == "gru-0"
+    assert swaps(registry) == (2, 0)
+    assert registry.get_sample_value("freshet_model_info", {"version": "gru-0"}) == 1
+    await weights.handle(on_trial(None))
+    assert (taken.versions, taken.tried) == (["gru-0"], [("gru-1", TERMS), None])
+
+
+@pytest.mark.parametrize("spoil", [of_a_later_format, swollen, tampered, rewritten, removed])
+async def test_a_spoilt_challenger_is_refused_and_the_champion_serves_all(
+    settings: Settings, weights: Weights, taken: Taken, registry: CollectorRegistry, spoil
+) -> None:
+    """Counted as any other; one that was on trial before is on trial no more."""
+    await weights.handle(announced(saved(settings)))
+    await weights.handle(on_trial(saved(settings, seed=1)))
+    newer = saved(settings, seed=2)
+    await weights.handle(on_trial(spoil(settings, newer) or newer))
+    assert (taken.versions, taken.tried) == (["gru-0"], [("gru-1", TERMS), None])
+    assert swaps(registry) == (2, 1)
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"\xff", b'{"share": 2}'])
+async def test_a_trial_that_cannot_be_read_is_refused(
+    weights: Weights, taken: Taken, registry: CollectorRegistry, value: bytes
+) -> None:
+    """Whatever stands in the topic, the worker goes on."""
+    await weights.handle(SimpleNamespace(key=trial_key("shop"), value=value))
+    assert taken.tried == [None]
+    assert swaps(registry) == (0, 1)
+
+
+async def test_a_promoted_challenger_is_not_loaded_again_and_ends_its_trial(
+    settings: Settings, weights: Weights, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there already, whole: the promotion costs a swap."""
+    await weights.handle(announced(saved(settings)))
+    challenger = saved(settings, seed=1)
+    await weights.handle(on_trial(challenger))
+    monkeypatch.setattr(artifact, "load", None)
+    await weights.handle(announced(challenger))
+    assert taken.versions == ["gru-0", "gru-1"]
+    assert taken.tried == [("gru-1", TERMS), None]
+    await weights.handle(on_trial(None))
+    assert taken.versions == ["gru-0", "gru-1"]
+
+
+async def test_another_artifact_of_the_name_on_trial_is_loaded(
+    settings: Settings, weights: Weights, taken: Taken
+) -> None:
+    """What counts is the digest that was announced."""
+    challenger = saved(settings, seed=1)
+    await weights.handle(on_trial(challenger))
+    removed(settings, challenger)
+    await weights.handle(announced(msgspec.structs.replace(challenger, sha256="0" * 64)))
+    assert taken.versions == []
+
+
+async def test_what_is_in_force_is_not_put_on_trial(
+    settings: Settings, weights: Weights, taken: Taken
+) -> None:
+    """It would be compared with itself."""
+    await weights.handle(announced(saved(settings)))
+    await weights.handle(on_trial(saved(settings)))
+    assert taken.tried == [None]
