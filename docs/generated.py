@@ -35,6 +35,7 @@ SETTINGS_OF: Final = {
     "A worker's own files": ("data_dir", "store"),
     "Weights": ("model_",),
     "Retraining": ("retrain_",),
+    "Trials of challengers": ("canary_",),
     "Erasure": ("forget_",),
     "Login and TLS": ("security_", "sasl_", "ssl_"),
     "Log": ("log_",),

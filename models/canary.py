@@ -16,12 +16,13 @@ capital after all of them is a product.
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.canary_config import CanaryConfig
 
 Role = Literal["champion", "challenger"]
 Decision = Literal["go on", "promote", "roll back"]
@@ -33,34 +34,6 @@ BETS = np.geomspace(0.01, 0.75, 12)
 
 CONTROLS: Final = 2
 """So many of the champion's users are looked at for each of the challenger's; the rest would only wait."""
-
-
-@dataclass(frozen=True)
-class CanaryConfig:
-    """How many users meet the challenger, and how sure a decision is.
-
-    ``share`` of the users are served by it, chosen by a hash of their ids with ``salt``, another for
-    each challenger. ``level`` is the most that an equal challenger is promoted with, ``alarm`` the most
-    that an equal one is rolled back with as worse. A user counts by the first ``events`` that met a
-    list. After ``most_pairs`` without a decision the challenger is rolled back: it is not better by
-    as much as could be seen.
-    """
-
-    salt: str
-    share: float = 0.1
-    level: float = 0.05
-    alarm: float = 0.05
-    events: int = 5
-    most_pairs: int = 20_000
-
-    def __post_init__(self) -> None:
-        """Refuse a canary that could decide nothing."""
-        for name in ("share", "level", "alarm"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
-        for name in ("events", "most_pairs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
 def draw(user_id: str, config: CanaryConfig) -> int:
@@ -160,9 +133,14 @@ class Canary:
         if self.decision == "go on":
             if self._better.log >= -np.log(self.config.level):
                 self.decision = "promote"
-            elif self._worse.log >= -np.log(self.config.alarm) or self.pairs >= self.config.most_pairs:
+            elif self.worse or self.pairs >= self.config.most_pairs:
                 self.decision = "roll back"
         return self.decision
+
+    @property
+    def worse(self) -> bool:
+        """Whether the challenger is shown to be worse, and not only not better."""
+        return bool(self._worse.log >= -np.log(self.config.alarm))
 
     def _role(self, lot: int) -> Role | None:
         """The role of a user who is looked at; None for the rest of the champion's."""

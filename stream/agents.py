@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.partitioner import murmur2
 from faust.types import TP
 
-from models.canary import CanaryConfig
+from models.canary_config import CanaryConfig
 from models.recommender import Recommender
 from stream.app import StreamApp
 from stream.dispatch import Dispatch, now_ms

@@ -5,7 +5,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from models.canary import CanaryConfig, role_of
+from models.canary import role_of
+from models.canary_config import CanaryConfig
 from stream.advance import Line
 from stream.effects import Effects, Outgoing
 from stream.list_encoder import ListEncoder, Places, scored_items

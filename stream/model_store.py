@@ -4,6 +4,7 @@ An artifact's manifest says in ``origin`` what it came from. The job that makes 
 go on; workers do not.
 """
 
+import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,13 +15,15 @@ from typing import Any, Self
 from models import artifact
 from models.artifact import Manifest
 from models.errors import ArtifactError
-from stream import clients
 from stream.errors import FreshetError
-from stream.messages import ModelManifest, decode_manifest
+from stream.messages import ModelManifest
 from stream.settings import Settings
 from stream.weights import manifest_of
 
 TIME_LENGTH = len("20260101T000000Z")
+
+TRIAL = "trial.json"
+"""In an artifact's folder: what its trial on live lists came to."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,31 @@ class ModelStore:
         return [name for _, _, name in sorted(aged)]
 
     def refused(self, version: str) -> bool:
-        """Whether the gate refused a version; of one whose manifest cannot be read nothing is known."""
+        """Whether the gate or a trial refused a version; of a manifest nobody can read nothing is known."""
         try:
-            return Origin.of(self.manifest(version)).refused
+            return Origin.of(self.manifest(version)).refused or self.failed_trial(version)
         except ArtifactError:
             return False
+
+    def note_trial(self, version: str, figures: Mapping[str, Any]) -> None:
+        """Keep what a trial came to beside the artifact, if it is there; the file appears whole."""
+        folder = self.folder / version
+        if folder.is_dir():
+            draft = folder / f".{TRIAL}"
+            draft.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            draft.replace(folder / TRIAL)
+
+    def trial(self, version: str) -> dict[str, Any] | None:
+        """What the last trial of a version came to; None where it had none, or that cannot be read."""
+        try:
+            said = json.loads((self.folder / version / TRIAL).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        return said if isinstance(said, dict) else None
+
+    def failed_trial(self, version: str) -> bool:
+        """Whether a version was served to users and rolled back."""
+        return (self.trial(version) or {}).get("outcome") == "refused"
 
     def before(self, announced: ModelManifest) -> str:
         """The version that a roll-back goes to from what is announced.
@@ -164,18 +187,3 @@ class ModelStore:
             return {announced.version, self.before(announced)}
         except (ArtifactError, FreshetError):
             return {announced.version}
-
-
-async def announced(settings: Settings) -> ModelManifest | None:
-    """What the ``models`` topic announces for the model of the settings now; None for nothing yet.
-
-    Raises ``TopicError`` and ``BrokerUnavailable``, and ``Rejected`` where it cannot be understood.
-    """
-    found: bytes | None = None
-    partitions = await clients.topic_partitions(settings, settings.topics.models)
-    async with clients.running(clients.consumer(settings), settings) as consumer:
-        async for partition, first, end in clients.ranges(consumer, partitions):
-            async for record in clients.read_range(consumer, partition, first, end):
-                if record.key == settings.model_name.encode():
-                    found = record.value
-    return None if found is None else decode_manifest(found)

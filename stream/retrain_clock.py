@@ -1,10 +1,11 @@
-"""When the retraining job runs: retrainings and light refreshes, each at its own interval."""
+"""When the retraining job runs: retrainings and light refreshes, each at its own interval, and trials."""
 
 import asyncio
 import math
 import time
 from collections.abc import Callable
 from logging import getLogger
+from typing import Final
 
 from models.errors import ModelsError
 from stream.errors import FreshetError
@@ -12,6 +13,12 @@ from stream.retrain_job import Kind, RetrainJob
 from stream.settings import Settings
 
 log = getLogger(__name__)
+
+LOOK_S: Final = 2.0
+"""Between two looks at a trial."""
+
+SEARCH_S: Final = 60.0
+"""Between two looks whether a person has put a challenger on trial; its events wait in Kafka."""
 
 
 class Clock:
@@ -42,17 +49,23 @@ class Clock:
 async def run_on(job: RetrainJob, clock: Clock, stopping: asyncio.Event, mine: Callable[[], bool]) -> None:
     """Run whenever it is time, until told to stop; ``mine`` says whether it is this process's turn.
 
-    What a person can set right is logged, and tried again at the next time.
+    In between it looks at the trial that is on, or whether one is. What a person can set right is logged,
+    and tried again at the next time.
     """
     while not stopping.is_set():
         kind, wait_s = clock.next(time.monotonic())
+        look_s = LOOK_S if job.trying else SEARCH_S
         try:
-            await asyncio.wait_for(stopping.wait(), wait_s)
+            await asyncio.wait_for(stopping.wait(), min(wait_s, look_s))
         except TimeoutError:
-            clock.began(kind, time.monotonic())
+            due = wait_s <= look_s
+            if due:
+                clock.began(kind, time.monotonic())
             if not mine():
                 continue
             try:
-                await job.run(kind)
+                await (job.run(kind) if due else job.look())
             except (FreshetError, ModelsError) as error:
+                # What fails each time need not fail every two seconds.
+                job.trying = False
                 log.error("a run failed: %s", error)  # noqa: TRY400 - one line is enough

@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.canary_config import CanaryConfig
 from models.cleaning import CleaningRule
 from models.gate_config import GateConfig
 from models.segment import SegmentRule
@@ -237,6 +238,24 @@ class Settings(BaseSettings):
     )
     retrain_keep_refused: Annotated[int, Field(ge=0, le=100_000)] = Field(
         5, description="newest challengers kept beside these that the gate refused; 0: none"
+    )
+    canary_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0, description="share of users that a challenger serves on trial before it is in force; 0: no trials"
+    )
+    canary_level: Annotated[float, Field(ge=0.0001, le=0.49)] = Field(
+        CanaryConfig("").level, description="most that an equal challenger's trial ends in promotion with"
+    )
+    canary_alarm: Annotated[float, Field(ge=0.0001, le=0.49)] = Field(
+        CanaryConfig("").alarm, description="most that an equal challenger is rolled back as worse with"
+    )
+    canary_events: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        CanaryConfig("").events, description="first events with a list before them that a user counts by"
+    )
+    canary_most_pairs: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        CanaryConfig("").most_pairs, description="roll back after so many pairs of users without a decision"
+    )
+    canary_limit_s: Annotated[int, Field(ge=1, le=365 * 86_400)] = Field(
+        7 * 86_400, description="roll back after so long without a decision"
     )
     batch_max_events: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         20_000, description="most events taken from Kafka at once"

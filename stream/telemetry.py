@@ -29,8 +29,8 @@ STAGES: Final = ("read", "apply", "advance", "rank", "encode", "lists", "changel
 sends, and keep the records (on disk, where they are)."""
 
 SWAP_OUTCOMES: Final = ("swapped", "refused")
-RETRAIN_OUTCOMES: Final = ("promoted", "refused", "failed", "no_data")
-"""Announced; not shown to be better; broke off; too little was new to train."""
+RETRAIN_OUTCOMES: Final = ("promoted", "refused", "failed", "no_data", "trial")
+"""Announced; not shown to be better; broke off; too little was new to train; a challenger is on trial."""
 
 REBUILD_CAUSES: Final = ("segment", "weights")
 """The segment began anew or changed in the middle; or the weights are other ones."""
@@ -191,7 +191,7 @@ class RetrainTelemetry:
         )
         self.model_quality = Gauge(
             "freshet_model_quality",
-            "Quality on the newest events, by role (champion, challenger) and metric.",
+            "Quality on the newest events, and on live lists, by role (champion, challenger) and metric.",
             ["role", "metric"],
             registry=registry,
         )

@@ -20,7 +20,7 @@ from aiokafka.structs import ConsumerRecord
 
 from models import artifact
 from models.artifact import Manifest
-from models.canary import CanaryConfig
+from models.canary_config import CanaryConfig
 from models.errors import ModelsError
 from models.recommender import Recommender
 from stream import clients, signature

@@ -10,13 +10,27 @@ import typer
 
 from stream.cli import console
 from stream.cli.options import Assignments, Brokers, ModelName, ModelStore, TopicPrefix, load_settings
+from stream.errors import UsageError
 
 if TYPE_CHECKING:
     from stream.kept_models import Chooser
+    from stream.messages import CanaryTrial
     from stream.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `freshet models list` names it.")]
+
+Tried = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="As `freshet models list` names it.")]
+Share = Annotated[
+    float | None,
+    typer.Option(
+        "--share",
+        min=0.001,
+        max=0.5,
+        help="Share of the users it serves [FRESHET_CANARY_SHARE; 0.1 for its 0].",
+    ),
+]
+End = Annotated[bool, typer.Option("--end", help="End the trial that is on.")]
 
 TIMES = ("trained_at_ms", "origin.until_ms")
 
@@ -47,8 +61,8 @@ def list_models(
 ) -> None:
     """List the artifacts, newest first: when and how trained, role, parent, what the gate measured.
 
-    The one that the models topic announces is `in force`; `refused` is what the gate did not let pass,
-    `earlier` the rest.
+    The one that the models topic announces is `in force`, a canary is `on trial`; `refused` is what the
+    gate or a trial did not let pass, `earlier` the rest.
     """
     settings = load_settings(
         assignments,
@@ -59,12 +73,12 @@ def list_models(
     )
     from stream.kept_models import kept_models
     from stream.model_store import ModelStore as Store
-    from stream.model_store import announced
+    from stream.models_topic import ModelsTopic
 
-    now = asyncio.run(announced(settings))
-    in_force = None if now is None else now.version
+    standing = asyncio.run(ModelsTopic(settings).standing())
+    in_force = None if standing.in_force is None else standing.in_force.version
     store = Store(settings)
-    found = kept_models(store, in_force)
+    found = kept_models(store, standing)
     if as_json:
         console.json_text([asdict(one) for one in found])
     else:
@@ -117,7 +131,8 @@ def promote_model(
 ) -> None:
     """Announce an artifact again, one that the gate refused too; workers take it in force.
 
-    It is first checked as a worker checks it. What is in force already is not announced again.
+    It is first checked as a worker checks it. What is in force already is not announced again. A trial
+    that is on ends.
     """
     settings = load_settings(
         assignments,
@@ -129,11 +144,72 @@ def promote_model(
     done = asyncio.run(_chooser(settings).promote(version))
     if done.refused:
         console.note(f"the gate refused {version}: {done.refused}")
+    if done.failed:
+        console.note(f"{version} was on trial and rolled back: {done.failed}")
     if not done.announced:
         console.line(f"{version} is in force already; nothing was announced")
     else:
         was = f"; {done.replaced} was in force before" if done.replaced else ""
         console.line(f"announced {version} on {settings.topics.models}{was}")
+        _tell_ended(done.ended)
+
+
+@models.command("canary")
+def canary_model(
+    version: Tried = None,
+    *,
+    share: Share = None,
+    end: End = False,
+    brokers: Brokers = None,
+    topic_prefix: TopicPrefix = None,
+    model_store: ModelStore = None,
+    model_name: ModelName = None,
+    assignments: Assignments = None,
+) -> None:
+    """Put an artifact on trial: a share of the users is served by it beside what is in force.
+
+    It is first checked as a worker checks it. `freshet retrain` compares what its lists are worth with
+    those of what is in force, and promotes it or rolls it back; --end ends the trial undecided.
+    """
+    if (version is None) != end:
+        raise UsageError("give VERSION, to put it on trial, or --end, to end the trial that is on")
+    settings = load_settings(
+        assignments,
+        brokers=brokers,
+        topic_prefix=topic_prefix,
+        model_store=model_store,
+        model_name=model_name,
+        canary_share=share,
+    )
+    from stream.model_store import ModelStore as Store
+    from stream.models_topic import ModelsTopic
+    from stream.trials import Trials
+
+    topic = ModelsTopic(settings)
+    trials = Trials(settings, topic)
+    if version is None:
+        ended = asyncio.run(trials.end())
+        _tell_ended(None if ended is None else ended.challenger.version)
+        if ended is None:
+            console.line("no trial was on")
+        return
+
+    Store(settings).require(version)
+
+    async def begun(version: str) -> "CanaryTrial":
+        return await trials.begin(await _chooser(settings).checked(version))
+
+    trial = asyncio.run(begun(version))
+    console.line(
+        f"{version} serves {trial.share:g} of the users, announced on {settings.topics.models}; "
+        f"{trial.champion} serves the others"
+    )
+
+
+def _tell_ended(version: str | None) -> None:
+    """Say that a trial has ended, if one has."""
+    if version is not None:
+        console.line(f"the trial of {version} has ended, undecided")
 
 
 @models.command("rollback")
@@ -145,7 +221,10 @@ def roll_back_model(
     model_name: ModelName = None,
     assignments: Assignments = None,
 ) -> None:
-    """Announce what was in force before the present network, or before it was promoted by hand."""
+    """Announce what was in force before the present network, or before it was promoted by hand.
+
+    A trial that is on ends.
+    """
     roll_back(
         load_settings(
             assignments,
@@ -161,15 +240,15 @@ def roll_back(settings: "Settings") -> None:
     """Go back to the weights before, and tell from which to which."""
     done = asyncio.run(_chooser(settings).roll_back())
     console.line(f"rolled back from {done.replaced}: announced {done.version} on {settings.topics.models}")
+    _tell_ended(done.ended)
 
 
 def _chooser(settings: "Settings") -> "Chooser":
     """What chooses over Kafka."""
     from stream.kept_models import Chooser
-    from stream.model_store import announced
-    from stream.weights import announce
+    from stream.models_topic import ModelsTopic
 
-    return Chooser(settings, lambda: announced(settings), lambda manifest: announce(settings, manifest))
+    return Chooser(settings, ModelsTopic(settings))
 
 
 def _rows(said: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, object]]:

@@ -24,11 +24,10 @@ from stream.cli.options import (
     load_settings,
 )
 from stream.cli.train import Epochs, Items, Threads, given, source_of, tell_epochs, using_threads
-from stream.errors import FreshetError, UsageError
+from stream.errors import UsageError
 
 if TYPE_CHECKING:
     from models.training import Progress
-    from stream.messages import ModelManifest
     from stream.retrain_job import Kind, RetrainJob, Run, Ties
     from stream.retraining import Source
     from stream.settings import Settings
@@ -73,6 +72,9 @@ def retrain(
     report: Report = None,
 ) -> None:
     """Train a challenger, compare it with the model in force on the newest events, announce a better one.
+
+    Where the settings have a canary, a better one first serves a share of the users and is announced once
+    it is better there too; meanwhile nothing is trained, and --once looks how that goes.
 
     Runs on and on, at the intervals of the settings, with metrics over HTTP; or --once. Of several
     such processes one works and the others wait.
@@ -136,10 +138,9 @@ def _ties(settings: "Settings", source: "Source | None", mine: Callable[[], bool
     """Read and announce by Kafka; ``mine`` says whether it is this process's turn to announce."""
     from stream.exclusion import Exclusions
     from stream.history import HistoryReader
-    from stream.model_store import announced
+    from stream.models_topic import ModelsTopic
     from stream.retrain_job import Ties
     from stream.retraining import Material, load_source
-    from stream.weights import announce
 
     reader = HistoryReader(
         settings,
@@ -153,12 +154,7 @@ def _ties(settings: "Settings", source: "Source | None", mine: Callable[[], bool
         held = await reader.read()
         return Material("topics", held.events, held.items, held.refused, held.offsets)
 
-    async def tell(manifest: "ModelManifest") -> None:
-        if not mine():
-            raise FreshetError("another process has the turn meanwhile; nothing is announced")
-        await announce(settings, manifest)
-
-    return Ties(read, lambda: announced(settings), tell)
+    return Ties(read, ModelsTopic(settings, mine))
 
 
 def _once(
@@ -174,6 +170,8 @@ def _once(
         job = _job(settings, source, training, progress=tell_epochs(shown))
         done = asyncio.run(job.run(kind))
     told = f": announced {done.version} on {settings.topics.models}" if done.version else ""
+    if done.outcome == "trial":
+        told = f": {done.trial} is on trial; the next run looks at it"
     if done.refused:
         told = f": kept as {done.refused}, which `freshet models promote` can announce"
     console.line(f"{done.outcome} ({done.kind}): {done.reason}{told}")
@@ -189,6 +187,8 @@ def _figures(done: "Run", took_s: float) -> dict[str, Any]:
         "version": done.version,
         "champion_version": done.champion,
         "refused_version": done.refused,
+        "trial_version": done.trial,
+        "trial": done.live,
         "duration_s": took_s,
         "gate": None if done.verdict is None else done.verdict.as_report(),
     }

@@ -20,7 +20,7 @@ from stream.cli.main import run
 from stream.delivery import Delivery, delivery_producer
 from stream.embedded import EmbeddedBroker
 from stream.history import HistoryReader
-from stream.model_store import announced
+from stream.models_topic import announced
 from stream.ordering import in_time_order
 from stream.settings import Settings
 from stream.topics import topic_specs

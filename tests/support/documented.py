@@ -49,6 +49,10 @@ BLOCKS: Final[dict[tuple[str, str], RunBy | NotRun]] = {
     ("README.md", "kcat -b $FRESHET_BROKERS"): RunBy(OWN_KAFKA, "Kafka's own consumer is interrupted"),
     ("README.md", "curl localhost:6066/recommendations/USER"): RunBy(OWN_KAFKA),
     ("README.md", "freshet models list"): RunBy(OWN_KAFKA),
+    ("README.md", "freshet models canary VERSION"): NotRun(
+        "a trial is decided by the events of many users",
+        beside="tests/integration/test_canary.py::test_a_better_challenger_is_promoted",
+    ),
     ("README.md", "make stress TESTS=tests/stress/test_flood.py"): NotRun(
         "ten million users take half an hour",
         beside="tests/stress/test_flood.py::test_memory_is_bounded_and_nobody_is_lost",

@@ -19,8 +19,10 @@ from models.networks import NetworkConfig
 from models.succession import SuccessionConfig
 from models.training import TrainingConfig
 from models.warm import WarmConfig
+from stream.hearing import Hearing
 from stream.kept_models import Chooser
-from stream.messages import ModelManifest, decode_manifest, encode
+from stream.messages import CanaryTrial, ModelManifest, decode_manifest, decode_trial, encode
+from stream.models_topic import ModelsTopic, Standing
 from stream.retrain_job import RetrainJob, Ties
 from stream.retraining import Material, announce_fitted, first_origin, train_source
 from stream.settings import Settings
@@ -66,6 +68,7 @@ class Shop:
     def __init__(self, folder: Path, **settings: object) -> None:
         """Begin with the old events and nothing announced."""
         self.topic = folder / "models-topic"
+        self.trial_topic = folder / "models-topic-canary"
         self.settings = Settings.load(model_store=str(folder / "store"), model_name="shop", **settings)
         self.registry = CollectorRegistry()
         self.telemetry = RetrainTelemetry(self.registry)
@@ -74,12 +77,16 @@ class Shop:
 
     def job(self) -> RetrainJob:
         """Return a job over them."""
-        ties = Ties(self.read, self.announced, self.announce)
+        ties = Ties(self.read, FileTopic(self), hear=self.hear)
         return RetrainJob(self.settings, ties, config=CONFIG, telemetry=self.telemetry)
+
+    def hear(self, settings: Settings, trial: CanaryTrial) -> Hearing:
+        """Return what listens to a trial; of this shop nobody's lists are read."""
+        raise NotImplementedError
 
     def chooser(self) -> Chooser:
         """Return what a person chooses models with."""
-        return Chooser(self.settings, self.announced, self.announce)
+        return Chooser(self.settings, FileTopic(self))
 
     async def read(self) -> Material:
         """Return everything there is."""
@@ -98,9 +105,44 @@ class Shop:
         """Put a manifest in force."""
         self.topic.write_bytes(encode(manifest))
 
+    async def on_trial(self) -> CanaryTrial | None:
+        """Return what is on trial."""
+        return decode_trial(self.trial_topic.read_bytes()) if self.trial_topic.exists() else None
+
+    async def try_out(self, trial: CanaryTrial | None) -> None:
+        """Put a challenger on trial, or end that."""
+        if trial is None:
+            self.trial_topic.unlink(missing_ok=True)
+        else:
+            self.trial_topic.write_bytes(encode(trial))
+
     def counted(self, outcome: str) -> float | None:
         """Return how many runs ended so."""
         return self.registry.get_sample_value("freshet_retrain_runs_total", {"outcome": outcome})
+
+
+class FileTopic(ModelsTopic):
+    """The models topic of a shop."""
+
+    def __init__(self, shop: Shop) -> None:
+        """Take the shop, whose methods a test may change."""
+        self._shop = shop
+
+    async def standing(self) -> Standing:
+        """Return what is announced."""
+        return Standing(await self._shop.announced(), await self._shop.on_trial())
+
+    async def announce(self, manifest: ModelManifest) -> None:
+        """Put weights in force."""
+        await self._shop.announce(manifest)
+
+    async def try_out(self, trial: CanaryTrial | None) -> None:
+        """Put a challenger on trial, or end that."""
+        await self._shop.try_out(trial)
+
+    async def ends(self) -> dict[str, list[int]]:
+        """Return where the topics of two partitions end."""
+        return {name: [7, 5] for name in ("recommendations", *self._shop.settings.topics.events)}
 
 
 def _die(*_: object, **__: object) -> None:

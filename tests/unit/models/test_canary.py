@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from models.canary import BETS, Canary, CanaryConfig, Capital, Decision, Worth, role_of
+from models.canary import BETS, Canary, Capital, Decision, Worth, role_of
+from models.canary_config import CanaryConfig
 
 HALF = CanaryConfig("a", share=0.5, events=2, most_pairs=1500)
 

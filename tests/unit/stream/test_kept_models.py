@@ -13,12 +13,12 @@ import pytest
 from models import artifact
 from models.gate import Standing, Verdict
 from models.segment import SegmentRule
-from stream import model_store, weights
+from stream import models_topic, weights
 from stream.cli.main import run
 from stream.model_store import ModelStore, Origin
 from stream.settings import Settings
 from tests.support.recommenders import small_recommender
-from tests.support.retrain_process import Shop
+from tests.support.retrain_process import FileTopic, Shop
 
 RULE = Settings.load().segment_rule
 BETTER = Verdict("better", Standing(0.2, 0.4, 1.0), Standing(0.3, 0.5, 0.9), 0.1, 0.05, 99, 30)
@@ -34,8 +34,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     shop = Shop(tmp_path)
     monkeypatch.setenv("FRESHET_MODEL_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("FRESHET_MODEL_NAME", "shop")
-    monkeypatch.setattr(model_store, "announced", lambda _: shop.announced())
-    monkeypatch.setattr(weights, "announce", lambda _, manifest: shop.announce(manifest))
+    monkeypatch.setattr(models_topic, "ModelsTopic", lambda _: FileTopic(shop))
     return shop
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.canary import CanaryConfig, role_of
+from models.canary import role_of
+from models.canary_config import CanaryConfig
 from models.recommender import Recommender
 from stream.lists import OnTrial
 from stream.messages import decode_list

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models import artifact
-from models.canary import CanaryConfig
+from models.canary_config import CanaryConfig
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from stream.errors import ArtifactRefused
