@@ -54,7 +54,7 @@ async def run_on(job: RetrainJob, clock: Clock, stopping: asyncio.Event, mine: C
     """
     while not stopping.is_set():
         kind, wait_s = clock.next(time.monotonic())
-        look_s = LOOK_S if job.trying else SEARCH_S
+        look_s = SEARCH_S if job.trying is False else LOOK_S
         try:
             await asyncio.wait_for(stopping.wait(), min(wait_s, look_s))
         except TimeoutError:
@@ -62,6 +62,8 @@ async def run_on(job: RetrainJob, clock: Clock, stopping: asyncio.Event, mine: C
             if due:
                 clock.began(kind, time.monotonic())
             if not mine():
+                # Whoever has the turn next looks soon.
+                job.trying = None
                 continue
             try:
                 await (job.run(kind) if due else job.look())

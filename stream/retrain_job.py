@@ -103,8 +103,8 @@ class RetrainJob:
         self._said = settings_said(settings, "retrain")
         self.store = ModelStore(settings)
         self._trials = Trials(settings, ties.topic, telemetry, hear=ties.hear)
-        #: Whether a challenger was on trial when that was last seen.
-        self.trying = False
+        #: Whether a challenger was on trial when that was last seen; None: not looked yet.
+        self.trying: bool | None = None
         self.registry = telemetry.registry
 
     async def run(self, kind: Kind | None = None) -> Run:
@@ -154,7 +154,9 @@ class RetrainJob:
         if looked is not None:
             done = self._of_trial(looked)
             # Light refreshes are not counted, and those that are not made are not either.
-            return replace(done, outcome="no_data", kind="light") if kind == "light" and self.trying else done
+            if kind == "light" and self.trying:
+                return replace(done, outcome="no_data", kind="light")
+            return done
         manifest = (await self._ties.topic.standing()).in_force
         material = await self._ties.read()
         if manifest is None:
