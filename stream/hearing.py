@@ -30,6 +30,12 @@ log = getLogger(__name__)
 NOTES: Final = ".trial.json"
 """In the model's folder; hidden, as it is no artifact."""
 
+
+def forget(settings: Settings) -> None:
+    """Delete what was written down of a trial, which has ended."""
+    (ModelStore(settings).folder / NOTES).unlink(missing_ok=True)
+
+
 Take = Callable[["ConsumerRecord[bytes, bytes]"], None]
 
 
@@ -72,10 +78,6 @@ class Hearing:
                 await self._read(consumer, partition, firsts[partition], ends[partition], take)
         self._write()
         return self._judge.canary
-
-    def close(self) -> None:
-        """Forget what was written down: the trial has ended."""
-        self._file.unlink(missing_ok=True)
 
     async def _read(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, first: int, end: int, take: Take

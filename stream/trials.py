@@ -15,7 +15,7 @@ import msgspec
 
 from models.canary import Canary
 from stream.errors import FreshetError
-from stream.hearing import Hearing
+from stream.hearing import Hearing, forget
 from stream.kept_models import Chooser
 from stream.messages import CanaryTrial, ModelManifest
 from stream.model_store import ModelStore
@@ -112,7 +112,9 @@ class Trials:
         standing = await self._topic.standing()
         trial = standing.trial
         if trial is None:
+            # A person may have ended it.
             self._hearing = None
+            forget(self._settings)
             return None
         if self._hearing is None or self._hearing.trial.salt != trial.salt:
             self._hearing = self._hear(self._settings, trial)
@@ -151,9 +153,8 @@ class Trials:
         if look.outcome == "promoted":
             await Chooser(self._settings, self._topic).promote(version)
         await self._topic.try_out(None)
-        if self._hearing is not None:
-            self._hearing.close()
         self._hearing = None
+        forget(self._settings)
         log.info("a trial has ended: %s", look.words, extra={"version": version, "outcome": look.outcome})
         return look
 

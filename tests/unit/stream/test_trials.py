@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import polars as pl
 import pytest
 
 from models.canary import Canary, role_of
-from stream import models_topic, trials
+from stream import models_topic, retrain_clock, trials
 from stream.cli.main import run
 from stream.errors import FreshetError
 from stream.hearing import NOTES, Hearing
+from stream.messages import CanaryTrial, decode_manifest
 from stream.model_store import ModelStore, Origin
+from stream.retrain_clock import Clock, run_on
 from stream.retrain_job import Kind, Run
 from stream.weights import terms_of
 from tests.support.retrain_process import BEGIN_MS, FileTopic, Shop, circling
@@ -242,8 +245,43 @@ def test_a_judge_killed_while_it_promotes_ends_in_the_same(
         with pytest.raises(FreshetError, match="went away"):
             looked(shop)
     assert asyncio.run(shop.on_trial()) is not None
+    if point == "try_out":
+        # It is in force: that stands, also where what was observed is lost.
+        listening.come(0, champion=0.0, challenger=0.0)
     assert looked(shop).outcome == "promoted"
     assert (in_force(shop), asyncio.run(shop.on_trial())) == (tried, None)
+
+
+def test_a_process_looks_on_from_when_it_has_the_turn(
+    shop: Shop, listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though no run is due for an hour; until it has the turn it does nothing."""
+    tried = begun(shop).trial
+    listening.come(900, champion=0.2, challenger=0.6)
+    monkeypatch.setattr(retrain_clock, "LOOK_S", 0.01)
+    asked: list[str] = []
+
+    def mine() -> bool:
+        asked.append(decode_manifest(shop.topic.read_bytes()).version)
+        return len(asked) > 3
+
+    async def main() -> None:
+        clock, stopping = Clock(shop.settings, now_s=time.monotonic()), asyncio.Event()
+        clock.began(None, time.monotonic())
+        plain = shop.try_out
+
+        async def ended(trial: CanaryTrial | None) -> None:
+            await plain(trial)
+            stopping.set()
+
+        shop.try_out = ended
+        async with asyncio.timeout(60):
+            await run_on(shop.job(), clock, stopping, mine)
+
+    first = in_force(shop)
+    asyncio.run(main())
+    assert asked == [first] * 4
+    assert in_force(shop) == tried
 
 
 # By hand.
@@ -287,6 +325,18 @@ def test_a_person_puts_a_kept_artifact_on_trial_and_ends_it(commands: Shop, caps
     assert roles(capsys) == {now: "in force", other: "earlier"}
     assert run(["models", "canary", "--end"]) == 0
     assert capsys.readouterr().out == "no trial was on\n"
+
+
+def test_what_was_observed_goes_with_a_trial_that_a_person_ends(commands: Shop) -> None:
+    """At the job's next look."""
+    run(["models", "canary", versions(commands)[1]])
+    Listening(commands).come(40, champion=0.3, challenger=0.3)
+    looked(commands)
+    notes = ModelStore(commands.settings).folder / NOTES
+    assert notes.exists()
+    run(["models", "canary", "--end"])
+    asyncio.run(commands.job().look())
+    assert not notes.exists()
 
 
 def test_the_share_is_that_of_the_option(commands: Shop) -> None:
