@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from stream.errors import FreshetError, NotAllowed, TopicError
+from stream.messages import ModelManifest
+from stream.model_store import ModelStore
+from stream.models_topic import ModelsTopic
 from stream.settings import Settings
+from stream.trials import Look, Trials
+from stream.weights import announce
 from stream.worker import Worker
 from tests.support.deployment import Deployment, Sent, event, partition_of
 from tests.support.rights import rights_of
@@ -126,3 +131,29 @@ def test_topic_that_may_not_be_seen_is_named(errors: dict[Right, FreshetError]):
     """The broker does not say whether it exists; the line says both."""
     assert isinstance(errors[SIGHT], TopicError)
     assert "items; make them with `freshet topics`, or let this process see them" in str(errors[SIGHT])
+
+
+def test_rights_of_a_trial_are_enough_for_it(secured: SecuredBroker, tmp_path: Path):
+    """A person with those of `models canary` begins it, the job with those of `retrain` looks at it."""
+    deployment = Deployment(secured, tmp_path, partitions=PARTITIONS).make_topics()
+
+    def allowed(principal: str, process: str) -> Settings:
+        settings = Settings.load(**deployment.given | secured.security("SSL", principal))
+        secured.grant(principal, rights_of(process, settings))
+        return settings
+
+    person, job = allowed("who-tries", "models canary"), allowed("who-looks", "retrain")
+    now, other = (
+        ModelManifest(name="default", version=version, url="-", sha256="0" * 64, trained_at=1, announced_at=2)
+        for version in ("now", "other")
+    )
+    ModelStore(job).folder.mkdir(parents=True)
+
+    async def tried() -> Look | None:
+        await announce(job, now)
+        await Trials(person, ModelsTopic(person)).begin(other)
+        return await Trials(job, ModelsTopic(job)).look()
+
+    look = asyncio.run(tried())
+    assert look is not None
+    assert (look.outcome, look.trial.challenger.version) == ("on", "other")
