@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from models.canary import role_of
 from stream.dead_letters import DeadLetter
 from stream.errors import FreshetError, Rejected, StateError
 from stream.messages import (
@@ -32,6 +33,7 @@ from stream.messages import (
     event_time_ms,
 )
 from stream.state import decode_state, encode_state, new_state, pack_gaps
+from stream.weights import terms_of
 from tests.support import file_decoders, mutation
 from tests.support.mutation import Mutate
 
@@ -168,6 +170,13 @@ def _states() -> tuple[bytes, ...]:
     return encode_state(new_state()), encode_state(full)
 
 
+def _trial(data: bytes) -> object:
+    """Read a trial as a worker does, which then draws by its terms."""
+    trial = decode_trial(data)
+    role_of("u1", terms_of(trial))
+    return trial
+
+
 def _golden(prefix: str) -> tuple[bytes, ...]:
     return tuple(path.read_bytes().rstrip(b"\n") for path in sorted(GOLDEN.glob(f"{prefix}*")))
 
@@ -185,8 +194,8 @@ def decoders(folder: Path) -> tuple[Decoder, ...]:
         ("event", 3_400, _golden("event."), mutation.of_json, _event, encode, (Rejected,)),
         ("item", 1_500, (*_golden("item."), b"i1\n"), mutation.of_json, _item, _item_written, (Rejected,)),
         ("list", 1_300, _golden("recommendation-list."), mutation.of_json, decode_list, encode, (Rejected,)),
-        ("model", 1_000, _golden("model-manifest."), mutation.of_json, decode_manifest, encode, (Rejected,)),
-        ("trial", 1_000, _golden("canary-trial."), mutation.of_json, decode_trial, encode, (Rejected,)),
+        ("model", 600, _golden("model-manifest."), mutation.of_json, decode_manifest, encode, (Rejected,)),
+        ("trial", 400, _golden("canary-trial."), mutation.of_json, _trial, encode, (Rejected,)),
         (
             "forget",
             500,
