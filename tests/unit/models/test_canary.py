@@ -14,7 +14,7 @@ HALF = CanaryConfig("a", share=0.5, events=2, most_pairs=1500)
 def trial(seed: int, champion: float, challenger: float, config: CanaryConfig = HALF) -> Canary:
     """Users of their own kinds meet lists that hit at these rates, until it is decided."""
     rng = np.random.default_rng(seed)
-    canary = Canary(config)
+    canary, pairs = Canary(config), 0
     for user in range(10 * config.most_pairs):
         user_id = f"{seed}-{user}"
         rate = challenger if role_of(user_id, config) == "challenger" else champion
@@ -22,7 +22,9 @@ def trial(seed: int, champion: float, challenger: float, config: CanaryConfig = 
         own = np.clip(rate * rng.choice([0.3, 1.7]), 0, 1)
         for _ in range(config.events):
             canary.observe(user_id, float(rng.random() < own) / int(rng.integers(1, 4)))
-        if canary.decide() != "go on":
+        # Looked at after every pair.
+        looked, pairs = pairs, canary.pairs
+        if pairs > looked and canary.decide() != "go on":
             break
     return canary
 
