@@ -5,6 +5,7 @@ nothing; who is given its first partition has the turn. When that process is gon
 the partition to another.
 """
 
+import asyncio
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self
@@ -23,13 +24,14 @@ NEVER_MS: Final = 2**31 - 1
 class Turn(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """This process's place in the group, from entering to leaving.
 
-    ``rounds`` counts how often the group has shared its partitions out to it.
+    ``rounds`` counts how often the group has shared its partitions out to it; ``told`` is set at the first.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Prepare; the group is ``<group id>-retrain-<model name>``."""
         self._settings = settings
         self.rounds = 0
+        self.told = asyncio.Event()
         self._mine = False
         self._token = TopicPartition(settings.topics.models, 0)
         self._running = clients.running(
@@ -67,3 +69,4 @@ class Turn(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
         """Take the turn where it was given to this process."""
         self._mine = self._token in assigned
         self.rounds += 1
+        self.told.set()

@@ -216,9 +216,13 @@ async def _serve(settings: "Settings", source: "Source | None", training: dict[s
         )
         async with WebServer.of(settings, answers) as web:
             console.line(f"ready: {web.url}")
-            working = asyncio.create_task(
-                run_on(job, Clock(settings, now_s=time.monotonic()), stopping, turn.mine)
-            )
+
+            async def work() -> None:
+                # A training that is due before the group has given anybody the turn would be passed over.
+                await turn.told.wait()
+                await run_on(job, Clock(settings, now_s=time.monotonic()), stopping, turn.mine)
+
+            working = asyncio.create_task(work())
             stopped = asyncio.create_task(stopping.wait())
             await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()

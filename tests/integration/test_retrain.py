@@ -140,6 +140,27 @@ def test_a_process_runs_on_and_shows_its_metrics(settings: Settings) -> None:
         assert process.wait(LIMIT_S) == 0
 
 
+def test_a_process_trains_at_once_and_not_an_interval_later(settings: Settings) -> None:
+    """The group takes a moment to give it the turn; the first training waits for that, and for no more."""
+    asyncio.run(deliver(settings, circling()))
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "stream.cli.main", "retrain", "--epochs", "1", "--threads", "1"),
+            *("--set", "retrain_light_interval_s=0"),
+        ],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline_s = time.monotonic() + LIMIT_S
+        while asyncio.run(announced(settings)) is None:
+            assert time.monotonic() < deadline_s
+            assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
+
+
 async def test_of_two_processes_one_has_the_turn_until_it_leaves(kafka: KafkaBroker) -> None:
     """The group gives the one partition to one of them; when that one leaves, the other gets it."""
     prefix = f"t{uuid.uuid4().hex[:8]}."

@@ -56,7 +56,7 @@ def test_several_processes_make_the_tables_of_one(
         assert "16 of 16 done: " in err
         assert "s left at this pace" in err
         for title in ("gru, seed 2: learning: ", "blend, seed 1: lists: "):
-            assert err.count(title) == 2
+            assert err.count(title) >= 2  # on a busy machine there is time for a line in between
     assert shown[0] == shown[1]
     assert figures[0] == figures[1]
 
