@@ -8,19 +8,20 @@ from contextlib import contextmanager
 from logging import getLogger
 from typing import Any
 
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from models.canary_config import CanaryConfig
 from models.recommender import Recommender
 from stream.app import StreamApp
-from stream.dispatch import Dispatch, now_ms
+from stream.clock import now_ms
+from stream.dispatch import Dispatch
 from stream.effects import Effects, Refused
 from stream.errors import FreshetError, Rejected, StateError, StoreError
 from stream.forgotten import Forgotten
 from stream.lists import Lists, OnTrial
 from stream.merge import Sourced
 from stream.outbox import Outbox, records
+from stream.partitioner import murmur2_hash
 from stream.pipeline import Pipeline
 from stream.rules import Rules
 from stream.serving import Serving
@@ -69,7 +70,7 @@ class Recommending:
 
     def partition_of(self, key: bytes) -> int:
         """Return the partition Kafka's clients give a key."""
-        return int(murmur2(key) & 0x7FFFFFFF) % self.partitions
+        return murmur2_hash(key) % self.partitions
 
     async def run(self, stream: Any) -> None:
         """Take batches until the app stops; whatever goes wrong stops the app, never the loop alone."""

@@ -14,13 +14,13 @@ from functools import lru_cache
 import polars as pl
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, RequestTimedOutError
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream import clients
 from stream.errors import BrokerUnavailable, FreshetError, TopicError
 from stream.messages import Event, encode
 from stream.ordering import ROW
+from stream.partitioner import murmur2_hash
 from stream.settings import Settings
 from stream.topics import check_present, topic_specs
 
@@ -70,9 +70,7 @@ class Delivery:
         self._producer = producer
         self._topics = topics
         self._event_ids = event_ids
-        numbers = list(range(partitions))
-        choose = DefaultPartitioner()
-        self._partition = lru_cache(USERS_REMEMBERED)(lambda key: choose(key, numbers, numbers))
+        self._partition = lru_cache(USERS_REMEMBERED)(lambda key: murmur2_hash(key) % partitions)
 
     async def send(self, events: pl.DataFrame) -> None:
         """Return when every one of ``events`` (with ``ROW``) is acknowledged.

@@ -1,6 +1,5 @@
 """Where the effects of a batch go: lists, records sent on, dead letters, and the counters."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.behavior import Behavior
+from stream.clock import now_ms
 from stream.effects import Effects, Outgoing
 from stream.effects import Record as SourceRecord
 from stream.errors import Rejected
@@ -23,11 +23,6 @@ from stream.telemetry import Telemetry
 LETTER_MOST_BYTES = 1_000_000
 
 BEHAVIORS = tuple(behavior.name.lower() for behavior in Behavior)
-
-
-def now_ms() -> int:
-    """Return the processing time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Watcher(Protocol):

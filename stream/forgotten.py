@@ -5,9 +5,9 @@ request did. This is held in memory only; what the topic no longer keeps is forg
 kept for longer than an event can be late.
 """
 
-import time
 from typing import TYPE_CHECKING
 
+from stream.clock import now_ms
 from stream.errors import Rejected
 from stream.messages import decode_forget
 
@@ -28,4 +28,4 @@ class Forgotten(dict[bytes, int]):
             key = decode_forget(record.key).encode()
         except Rejected:
             return
-        self.note(key, min(record.timestamp, time.time_ns() // 1_000_000))
+        self.note(key, min(record.timestamp, now_ms()))

@@ -1,7 +1,6 @@
 """What a person does with the artifacts of a model: looks at them, and chooses which is in force."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -10,6 +9,7 @@ import msgspec
 
 from models.errors import ArtifactError
 from models.gate import Verdict
+from stream.clock import now_ms
 from stream.errors import FreshetError
 from stream.messages import CanaryTrial, ModelManifest
 from stream.model_store import ModelStore, Origin
@@ -150,7 +150,7 @@ class Chooser:
 
     async def checked(self, version: str) -> ModelManifest:
         """What to announce a version with, once it has been loaded as a worker would."""
-        manifest = self._store.announcement(version, announced_at_ms=time.time_ns() // 1_000_000)
+        manifest = self._store.announcement(version, announced_at_ms=now_ms())
         await asyncio.to_thread(load_announced, self._settings, manifest)
         return manifest
 

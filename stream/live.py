@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from models.behavior import Behavior
 from models.training import Epoch
+from stream.clock import now_ms
 from stream.demo import Audience
-from stream.dispatch import now_ms
 from stream.effects import Effects
 from stream.explained import Explained, explained
 from stream.messages import decode_list

@@ -9,10 +9,10 @@ backwards, so that an active user is found in the first look.
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord
 
 from stream import clients
+from stream.partitioner import murmur2_hash
 from stream.settings import Settings
 
 FIRST_LOOK_RECORDS: Final = 10_000
@@ -27,7 +27,7 @@ async def newest_list(settings: Settings, user_id: str) -> bytes | None:
     """
     key = user_id.encode()
     partitions = await clients.topic_partitions(settings, settings.topics.recommendations)
-    likely = DefaultPartitioner()(key, partitions, partitions)
+    likely = partitions[murmur2_hash(key) % len(partitions)]
     partitions.sort(key=lambda partition: partition != likely)
     async with clients.running(clients.consumer(settings), settings) as client:
         async for partition, first, end in clients.ranges(client, partitions):

@@ -15,32 +15,22 @@ committed when all copies of the records are acknowledged: after a crash in betw
 ``AT_ONCE`` records of a partition are moved twice, which an event's ``event_id`` shows.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from zlib import crc32
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import ConsumerRecord
 
 from stream import clients
 from stream.errors import TopicError
+from stream.partitioner import PARTITIONERS, Choose, fitting, murmur2_hash
 from stream.settings import Settings
 from stream.state import NEVER, SOURCES, decode_state, encode_state
 from stream.topics import make_topics, require_topics
 
 AT_ONCE: Final = 2_000
-
-Choose = Callable[[bytes], int]
-"""A key's hash; its remainder by the partition count is the partition."""
-
-PARTITIONERS: Final[Mapping[str, Choose]] = {
-    "murmur2": lambda key: int(murmur2(key) & 0x7FFFFFFF),
-    "crc32": crc32,
-}
-"""How producers choose: Java's clients and ours, and librdkafka's where it is told nothing."""
 
 IDLE: Final = ("Empty", "Dead")
 
@@ -53,23 +43,6 @@ class Moved:
     lists: int = 0
     events: int = 0
     forgets: int = 0
-
-
-def partitioner_of(keys: Iterable[tuple[bytes, int]], partitions: int) -> Choose:
-    """Return the partitioner under which each key lies in its partition, the first that does.
-
-    Raises ``TopicError`` where there is none: users would be parted from their state.
-    """
-    fitting = dict(PARTITIONERS)
-    for key, partition in keys:
-        fitting = {name: hash_ for name, hash_ in fitting.items() if hash_(key) % partitions == partition}
-        if not fitting:
-            raise TopicError(
-                f"the key {key!r} lies in partition {partition} of {partitions}, where neither "
-                f"{' nor '.join(PARTITIONERS)} puts it together with the others; their new partition cannot "
-                "be told"
-            )
-    return next(iter(fitting.values()))
 
 
 def resettled(record: bytes) -> bytes:
@@ -132,13 +105,12 @@ class _Moving:
     owner: AIOKafkaConsumer
     sender: AIOKafkaProducer
     progress: Callable[[int], None]
-    choose: Choose = PARTITIONERS["murmur2"]
+    choose: Choose = murmur2_hash
 
     async def run(self) -> Moved:
         old, new = self.source.topics, self.target.topics
-        self.choose = partitioner_of(await self._keys(old.changelog), self.source.partitions)
-        begun = await self._begun()
-        if not begun:
+        self.choose = await self._partitioner(old.changelog)
+        if not await self._begun():
             await self._require_empty()
         records = await self._move(old.changelog, new.changelog, value=resettled)
         lists = await self._move(old.recommendations, new.recommendations)
@@ -147,22 +119,23 @@ class _Moving:
         sources = list(zip((*old.events, old.forget), (*new.events, new.forget), strict=True))
         counts = dict.fromkeys(old, 0)
         if not await self._handed_over():
+            done = await self._done([before for before, _ in sources])
             for before, after in sources:
-                counts[before] += await self._move(before, after, ends=await self._done(before))
+                counts[before] += await self._move(before, after, ends=done)
             await self._hand_over()
         for before, after in sources:
             counts[before] += await self._move(before, after)
         events = sum(counts[name] for name in old.events)
         return Moved(records, lists, events, counts[old.forget])
 
-    async def _keys(self, topic: str) -> list[tuple[bytes, int]]:
-        """Read the keys of a topic with their partitions; each once, since a hash is all that is asked."""
-        partitions = await clients.topic_partitions(self.source, topic)
-        keys: set[tuple[bytes, int]] = set()
-        async for partition, first, end in clients.ranges(self.reader, partitions):
-            async for record in clients.read_range(self.reader, partition, first, end):
-                keys.add((record.key or b"", partition.partition))
-        return list(keys)
+    async def _partitioner(self, topic: str) -> Choose:
+        """Return the first partitioner under which each key of a topic lies in its partition."""
+        places = await clients.topic_partitions(self.source, topic)
+        choices: Sequence[Choose] = list(PARTITIONERS.values())
+        async for place, first, end in clients.ranges(self.reader, places):
+            async for record in clients.read_range(self.reader, place, first, end):
+                choices = fitting(choices, record.key or b"", place.partition, len(places))
+        return choices[0]
 
     async def _begun(self) -> bool:
         """Whether an earlier call has moved anything."""
@@ -182,13 +155,13 @@ class _Moving:
                 "producers and workers write there when the old ones are moved"
             )
 
-    async def _done(self, topic: str) -> dict[TopicPartition, int]:
-        """Say up to where the old group has done each partition of a topic."""
-        partitions = await clients.topic_partitions(self.source, topic)
+    async def _done(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """Say up to where the old group has done each partition of its topics."""
+        places = [one for topic in topics for one in await clients.topic_partitions(self.source, topic)]
         async with clients.running(
             clients.consumer(self.source, group_id=self.source.group_id), self.source
         ) as old:
-            return {one: await old.committed(one) or 0 for one in partitions}
+            return {one: await old.committed(one) or 0 for one in places}
 
     async def _handed_over(self) -> bool:
         """Whether the new group knows what it need not do."""

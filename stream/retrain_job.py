@@ -24,6 +24,7 @@ from models.gate_config import GateConfig
 from models.succession import Challenge, Champion, SuccessionConfig, TooFewEvents, challenge
 from models.training import Epoch, Progress, TrainingConfig
 from models.warm import light_refresh
+from stream.clock import now_ms
 from stream.errors import FreshetError
 from stream.hearing import Hearing
 from stream.messages import CanaryTrial, ModelManifest
@@ -175,7 +176,7 @@ class RetrainJob:
                 Champion(recommender, origin.until_ms),
                 material.events,
                 kind=chosen,
-                trained_at_ms=_now_ms(),
+                trained_at_ms=now_ms(),
                 items=material.items,
                 config=self._config,
                 progress=self._epoch,
@@ -210,7 +211,7 @@ class RetrainJob:
             light_refresh,
             before,
             material.events,
-            refreshed_at_ms=_now_ms(),
+            refreshed_at_ms=now_ms(),
             items=material.items,
             cleaning=self._config.cleaning,
         )
@@ -348,7 +349,7 @@ class RetrainJob:
         """Save and sign an artifact; returns what to announce it with."""
         await asyncio.to_thread(save)
         await asyncio.to_thread(sign, self._settings, self.store.folder / version)
-        manifest = self.store.announcement(version, announced_at_ms=_now_ms())
+        manifest = self.store.announcement(version, announced_at_ms=now_ms())
         # Whether workers would take it is known before they are told.
         await asyncio.to_thread(load_announced, self._settings, manifest)
         return manifest
@@ -379,7 +380,3 @@ def _figures(fitted: Fitted) -> dict[str, Any]:
     """What is reported of a training; a figure that was not measured is left out."""
     named = vars(fitted.figures)
     return {name: value for name, value in named.items() if not math.isnan(value)}
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

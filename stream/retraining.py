@@ -1,6 +1,5 @@
 """Training for a running shop: from a file or the topics to an announced artifact."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from models.fitting import Fitted, save_fitted, train_from_frame
 from models.networks import NetworkConfig
 from models.succession import newest_ms
 from models.training import Progress, TrainingConfig
+from stream.clock import now_ms
 from stream.datasets import load_events, read_items
 from stream.exclusion import Exclusions
 from stream.history import read_history
@@ -69,7 +69,7 @@ def train_source(
     """Train under the segment and cleaning rules of the settings. Raises ``TrainingError``."""
     return train_from_frame(
         material.events,
-        trained_at_ms=time.time_ns() // 1_000_000,
+        trained_at_ms=now_ms(),
         items=material.items,
         rule=settings.segment_rule,
         network=network,
@@ -95,7 +95,7 @@ def stored(settings: Settings, fitted: Fitted, *, origin: Origin | None = None) 
     said = None if origin is None else origin.as_mapping()
     place, written = save_fitted(fitted, Path(settings.model_store_url) / settings.model_name, origin=said)
     url = f"{settings.model_name}/{written.version}"
-    return manifest_of(place, written, url=url, announced_at_ms=time.time_ns() // 1_000_000)
+    return manifest_of(place, written, url=url, announced_at_ms=now_ms())
 
 
 def first_origin(fitted: Fitted, material: Material, *, settings: Mapping[str, Any] | None = None) -> Origin:

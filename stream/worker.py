@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.agents import Recommending
 from stream.app import FETCH_WAIT_MS, StreamApp
-from stream.dispatch import now_ms
+from stream.clock import now_ms
 from stream.errors import BrokerUnavailable, FreshetError, Rejected
 from stream.fence import RENEWAL_INTERVAL_S
 from stream.follow import Follower

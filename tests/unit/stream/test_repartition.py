@@ -5,11 +5,20 @@ from zlib import crc32
 import pytest
 
 from stream.errors import StateError, TopicError
-from stream.repartition import PARTITIONERS, partitioner_of, resettled
+from stream.partitioner import PARTITIONERS, Choose, fitting
+from stream.repartition import resettled
 from stream.state import NEVER, SOURCES, UserState, decode_state, encode_state
 from tests.support.deployment import partition_of
 
 KEYS = [b"user-%d" % number for number in range(50)]
+
+
+def partitioner_of(keys: list[tuple[bytes, int]], partitions: int) -> Choose:
+    """Return the first partitioner under which each key lies in its partition."""
+    choices = list(PARTITIONERS.values())
+    for key, partition in keys:
+        choices = fitting(choices, key, partition, partitions)
+    return choices[0]
 
 
 def test_keys_of_javas_clients_are_known():
