@@ -5,7 +5,6 @@ came to stands beside the artifact of the challenger, in a file of its own, sinc
 """
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from logging import getLogger
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from models.canary import Canary
+from stream.clock import now_ms
 from stream.errors import FreshetError
 from stream.hearing import Hearing, forget
 from stream.kept_models import Chooser
@@ -63,11 +63,11 @@ class Trials:
         self._hearing: Hearing | None = None
         self._store = ModelStore(settings)
 
-    async def begin(self, challenger: ModelManifest, *, share: float = 0.0) -> CanaryTrial:
+    async def begin(self, challenger: ModelManifest) -> CanaryTrial:
         """Put a challenger that workers would take on trial against what is in force.
 
-        It serves ``share`` of the users, by default as many as the settings say. Raises FreshetError where
-        nothing is in force, another trial is on, or it is in force itself.
+        It serves as many of the users as the settings say. Raises FreshetError where nothing is in force,
+        another trial is on, or it is in force itself.
         """
         standing = await self._topic.standing()
         if standing.in_force is None:
@@ -82,17 +82,17 @@ class Trials:
             )
         if standing.in_force.version == challenger.version:
             raise FreshetError(f"{challenger.version} is in force; put another version on trial")
-        settings, now_ms = self._settings, _now_ms()
+        settings, begun_ms = self._settings, now_ms()
         trial = CanaryTrial(
-            challenger=msgspec.structs.replace(challenger, announced_at=now_ms),
+            challenger=msgspec.structs.replace(challenger, announced_at=begun_ms),
             champion=standing.in_force.version,
             salt=secrets.token_hex(8),
-            share=share or settings.canary_share or SHARE_BY_HAND,
+            share=settings.canary_share or SHARE_BY_HAND,
             level=settings.canary_level,
             alarm=settings.canary_alarm,
             events=settings.canary_events,
             most_pairs=settings.canary_most_pairs,
-            ends_at=now_ms + 1000 * settings.canary_limit_s,
+            ends_at=begun_ms + 1000 * settings.canary_limit_s,
             begins=await self._topic.ends(),
         )
         await self._topic.try_out(trial)
@@ -131,7 +131,7 @@ class Trials:
         if decision == "roll back":
             reason = "worse" if canary.worse else "not better"
             return await self._ended(_look(trial, "refused", reason, canary))
-        if _now_ms() >= trial.ends_at:
+        if now_ms() >= trial.ends_at:
             return await self._ended(_look(trial, "refused", "not better in time", canary))
         return _look(trial, "on", "undecided", canary)
 
@@ -181,14 +181,10 @@ def _look(trial: CanaryTrial, outcome: Outcome, reason: str, canary: Canary) -> 
         "champion": champion._asdict(),
         "challenger": challenger._asdict(),
         "begun_at_ms": trial.challenger.announced_at,
-        "looked_at_ms": _now_ms(),
+        "looked_at_ms": now_ms(),
         "terms": {
             name: getattr(trial, name)
             for name in ("share", "level", "alarm", "events", "most_pairs", "ends_at")
         },
     }
     return Look(trial, outcome, words, figures)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

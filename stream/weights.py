@@ -109,22 +109,17 @@ def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
 
 async def announce(settings: Settings, manifest: ModelManifest) -> None:
     """Put a manifest on the ``models`` topic; workers take its weights in force."""
-    producer = clients.producer(settings)
-    async with clients.running(producer, settings):
-        await producer.send_and_wait(
-            settings.topics.models, key=manifest.name.encode(), value=encode(manifest)
-        )
+    await _say(settings, manifest.name.encode(), encode(manifest))
 
 
 async def announce_trial(settings: Settings, trial: CanaryTrial | None) -> None:
     """Put a challenger on trial, or end the trial that is on; workers follow."""
-    producer = clients.producer(settings)
-    async with clients.running(producer, settings):
-        await producer.send_and_wait(
-            settings.topics.models,
-            key=trial_key(settings.model_name),
-            value=None if trial is None else encode(trial),
-        )
+    await _say(settings, trial_key(settings.model_name), None if trial is None else encode(trial))
+
+
+async def _say(settings: Settings, key: bytes, value: bytes | None) -> None:
+    async with clients.running(clients.producer(settings), settings) as producer:
+        await producer.send_and_wait(settings.topics.models, key=key, value=value)
 
 
 def terms_of(trial: CanaryTrial) -> CanaryConfig:

@@ -175,7 +175,7 @@ def test_a_trial_that_comes_to_nothing_ends_in_time(
 ) -> None:
     """A shop where little happens would otherwise keep its weights for ever."""
     begun(shop)
-    monkeypatch.setattr(trials, "_now_ms", lambda: 2**41)
+    monkeypatch.setattr(trials, "now_ms", lambda: 2**41)
     done = looked(shop)
     assert (done.outcome, done.reason.split(":")[0]) == ("refused", "not better in time")
     assert asyncio.run(shop.on_trial()) is None
