@@ -132,9 +132,8 @@ def pages() -> dict[str, str]:
 def commands() -> str:
     """Make the page of commands, in the order of `freshet --help`."""
     root = typer.main.get_command(app)
-    context = typer.Context(root, info_name="freshet")
-    parts = [_COMMANDS, _options(root, context)]
-    for path, command, inner in _leaves(root, context):
+    parts = [_COMMANDS, _options(root, typer.Context(root, info_name="freshet"))]
+    for path, command, inner in commands_of(app):
         parts.append(f"\n## {path}\n\n{_paragraphs(command.help)}\n")
         if hasattr(command, "list_commands"):
             continue
@@ -146,14 +145,19 @@ def commands() -> str:
     return "".join(parts)
 
 
-def _leaves(group: Any, context: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Give each command below a group, groups too: its words, itself, and the context of its help."""
+def commands_of(program: typer.Typer) -> Iterator[tuple[str, Any, Any]]:
+    """Give each command, groups too: its words, itself, and the context of its help."""
+    root = typer.main.get_command(program)
+    yield from _below(root, typer.Context(root, info_name="freshet"))
+
+
+def _below(group: Any, context: Any) -> Iterator[tuple[str, Any, Any]]:
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         inner = typer.Context(command, info_name=name, parent=context)
         yield inner.command_path, command, inner
         if hasattr(command, "list_commands"):
-            yield from _leaves(command, inner)
+            yield from _below(command, inner)
 
 
 def _options(command: Any, context: Any) -> str:
@@ -203,9 +207,8 @@ def _is_secret(field: Any) -> bool:
 
 def _options_of_settings() -> dict[str, str]:
     """Find the option of each setting that has one: the help of the option names the setting."""
-    root = typer.main.get_command(app)
     found = {}
-    for _, command, inner in _leaves(root, typer.Context(root, info_name="freshet")):
+    for _, command, inner in commands_of(app):
         for param in command.params:
             _, meaning = param.get_help_record(inner) or ("", "")
             for name in re.findall(r"\[(FRESHET_[A-Z_]+)\]", meaning):

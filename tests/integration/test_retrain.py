@@ -9,7 +9,8 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -115,17 +116,27 @@ def test_reading_goes_on_where_it_stopped_and_keeps_the_newest(settings: Setting
     assert near["timestamp"].min() == BEGIN_MS + 104_000
 
 
-def test_a_process_runs_on_and_shows_its_metrics(settings: Settings) -> None:
-    """It takes its turn, runs, counts, and ends at TERM."""
-    first = trained(settings)
-    asyncio.run(deliver(settings, circling(BEGIN_MS + 100_000)))
+@contextmanager
+def retraining(*options: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a retraining process, which must end in good order at TERM."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stream.cli.main", "retrain", "--set", "retrain_light_interval_s=1"],
+        [sys.executable, "-m", "stream.cli.main", "retrain", *options],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
+
+
+def test_a_process_runs_on_and_shows_its_metrics(settings: Settings) -> None:
+    """It takes its turn, runs, counts, and ends at TERM."""
+    first = trained(settings)
+    asyncio.run(deliver(settings, circling(BEGIN_MS + 100_000)))
+    with retraining("--set", "retrain_light_interval_s=1") as process:
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("ready: ").strip()
         deadline_s = time.monotonic() + LIMIT_S
@@ -135,30 +146,16 @@ def test_a_process_runs_on_and_shows_its_metrics(settings: Settings) -> None:
             shown = response.read().decode()
         assert 'freshet_retrain_runs_total{outcome="failed"} 0.0' in shown
         assert "freshet_events_total" not in shown
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT_S) == 0
 
 
 def test_a_process_trains_at_once_and_not_an_interval_later(settings: Settings) -> None:
     """The group takes a moment to give it the turn; the first training waits for that, and for no more."""
     asyncio.run(deliver(settings, circling()))
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "stream.cli.main", "retrain", "--epochs", "1", "--threads", "1"),
-            *("--set", "retrain_light_interval_s=0"),
-        ],
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+    with retraining("--epochs", "1", "--threads", "1", "--set", "retrain_light_interval_s=0") as process:
         deadline_s = time.monotonic() + LIMIT_S
         while asyncio.run(announced(settings)) is None:
             assert time.monotonic() < deadline_s
             assert process.poll() is None
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT_S) == 0
 
 
 async def test_of_two_processes_one_has_the_turn_until_it_leaves(kafka: KafkaBroker) -> None:

@@ -9,23 +9,9 @@ from tests.support.worker_process import WorkerProcess, eventually
 AT_MS = 1_511_544_070_123
 
 
-def rebalances(worker: WorkerProcess) -> float:
-    """Return how often the worker has seen the partitions shared out."""
-    return worker.metrics().total("freshet_rebalances_total")
-
-
-def partitions(worker: WorkerProcess) -> set[str]:
-    """Return the partitions that the worker tells the lag of."""
-    return {
-        labels["partition"]
-        for (name, pairs) in worker.metrics()
-        if name == "freshet_consumer_lag" and (labels := dict(pairs))
-    }
-
-
 def both_have_work(first: WorkerProcess, second: WorkerProcess) -> bool:
     """Whether the four partitions are shared out between the two, each once."""
-    one, other = partitions(first), partitions(second)
+    one, other = first.partitions(), second.partitions()
     return bool(one and other) and not one & other and len(one | other) == 4
 
 
@@ -36,12 +22,12 @@ def test_restarted_worker_comes_back_without_a_rebalance_of_the_other(kafka: Kaf
         first = deployment.start(group_instance_id="worker-0").wait_ready()
         second = deployment.start(group_instance_id="worker-1").wait_ready()
         eventually(lambda: both_have_work(first, second), "the partitions are shared out")
-        had, before = partitions(second), rebalances(first)
+        had, before = second.partitions(), first.rebalances()
         assert second.terminate() == 0
         second = deployment.start(group_instance_id="worker-1").wait_ready()
-        eventually(lambda: partitions(second) == had, "it has its own partitions again")
+        eventually(lambda: second.partitions() == had, "it has its own partitions again")
         users = [f"user-{number}" for number in range(40)]
         deployment.send_events(deployment.topics.click, *((user, "i1", AT_MS) for user in users))
         deployment.wait_served(first, second)
-        assert rebalances(first) == before
+        assert first.rebalances() == before
         assert sorted(user for user, _ in deployment.lists()) == sorted(users)

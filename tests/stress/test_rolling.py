@@ -41,18 +41,9 @@ def waits_s(deployment: Deployment) -> list[float]:
     return list(waits.values())
 
 
-def rebalances(workers: list[WorkerProcess]) -> list[float]:
-    """Return how often each worker has seen the partitions shared out."""
-    return [worker.metrics().total("freshet_rebalances_total") for worker in workers]
-
-
 def shared_out(workers: list[WorkerProcess]) -> bool:
     """Whether each worker tells the lag of as many partitions."""
-    held = [
-        {dict(labels)["partition"] for name, labels in worker.metrics() if name == "freshet_consumer_lag"}
-        for worker in workers
-    ]
-    return all(len(one) == PARTITIONS // len(workers) for one in held)
+    return all(len(worker.partitions()) == PARTITIONS // len(workers) for worker in workers)
 
 
 @pytest.mark.stress
@@ -73,12 +64,12 @@ def test_each_event_has_its_list_and_the_others_see_nothing(
         for number, name in enumerate(NAMES):
             time.sleep(BETWEEN_S)  # the load goes on for a while between two
             others = [worker for worker in workers if worker is not workers[number]]
-            before = rebalances(others)
+            before = [worker.rebalances() for worker in others]
             began_s = time.monotonic()
             assert workers[number].terminate() == 0
             workers[number] = deployment.start(group_instance_id=name).wait_ready()
             away_s.append(time.monotonic() - began_s)
-            assert rebalances(others) == before
+            assert [worker.rebalances() for worker in others] == before
         time.sleep(BETWEEN_S)
         sender.end()
         deployment.wait_served(*workers)

@@ -102,7 +102,7 @@ def _paused(deployment: Deployment, parts: Sequence[list[Sent]], paused_after: i
         before = _counted(workers)
         deployment.send(part)
         victim = eventually(lambda: _ahead(workers, before, paused_after), "a worker is in the middle")  # noqa: B023
-        rebalances = _rebalances(victim)
+        rebalances = victim.rebalances()
         victim.pause()
         assert deployment.backlog() > 0, "the worker was done before it stood still"
         workers.remove(victim)
@@ -148,7 +148,7 @@ def _itself(worker: WorkerProcess, rebalances: int) -> bool:
     """Whether a resumed worker was ended by what it found, or has joined the group anew and is ready."""
     if not worker.running:
         return True
-    return worker.get("/readyz").status == 200 and _rebalances(worker) > rebalances
+    return worker.get("/readyz").status == 200 and worker.rebalances() > rebalances
 
 
 def _rebalances(worker: WorkerProcess) -> int:

@@ -174,6 +174,15 @@ class WorkerProcess:
         """Return how many events it has counted, of some outcome or behaviour or in all."""
         return int(self.metrics().total("freshet_events_total", **labels))
 
+    def rebalances(self) -> int:
+        """Return how often the worker has seen the partitions shared out."""
+        return int(self.metrics().total("freshet_rebalances_total"))
+
+    def partitions(self) -> set[str]:
+        """Return the partitions that the worker tells the lag of."""
+        lags = (dict(labels) for name, labels in self.metrics() if name == "freshet_consumer_lag")
+        return {labels["partition"] for labels in lags}
+
     def terminate(self) -> int:
         """Ask it to end in good order and return its exit status."""
         return self._end(signal.SIGTERM)
