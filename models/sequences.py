@@ -51,9 +51,8 @@ class Segments:
 
         What the first are shown lies before the cut as well; nothing of the later targets reaches it.
         """
-        bounds = zip(self.start.tolist(), self.end.tolist(), strict=True)
-        found = [start + np.searchsorted(log.time_ms[start:end], cut_ms) for start, end in bounds]
-        cut = np.asarray(found, np.int64)
+        earlier = np.concatenate(([0], np.cumsum(log.time_ms < cut_ms)))
+        cut = self.start + earlier[self.end] - earlier[self.start]  # the times of a segment ascend
         before = Segments(self.start, self.target, np.minimum(self.end, cut))
         after = Segments(self.start, np.maximum(self.target, cut), self.end)
         return before[before.end > before.target], after[after.end > after.target]

@@ -3,13 +3,14 @@
 Both know the items that came up since, on rows of their own after the old ones. The light refresh
 counts the neighbours and the popularity anew and leaves the network alone. The warm update goes on
 training the network, on the targets it has not seen and on some it has, so that the new does not
-push out the old (rehearsal: Robins 1995), and learns the blend's weights while the network before
-the update does not know the targets yet.
+push out the old (rehearsal: Robins 1995). The blend's weights are learnt on the way, from the newest
+events, while the network knows everything before them and nothing of them.
 
 Axes: N items.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,10 +26,13 @@ from models.networks import Network
 from models.popularity import fallback
 from models.recommender import Recommender
 from models.sequences import Segments, cut, with_targets
-from models.training import Progress, TrainingConfig, newest_part_ms, refine
+from models.training import Epoch, Progress, TrainingConfig, refine
 from models.vocabulary import UNKNOWN_ROW, Vocabulary
 
 WARM = TrainingConfig(epochs=2, learning_rate=0.003, last_rate=0.0003, validation_share=0.0, refit=False)
+
+
+MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,18 @@ class WarmConfig:
     """How a warm update learns.
 
     For every target the network has not seen, ``replay`` that it has are learnt from again, drawn
-    with the seed of ``training``. The blend's weights are learnt anew from ``blend_targets`` unseen
-    targets or more; of fewer they would be noise, and stay as they are. Only the newest ``blend_share``
-    of the events is looked at for them, since they are learnt with what was counted before it: counts
-    of a day ago would teach to distrust counts, which serve some minutes old.
+    with the seed of ``training``. The blend's weights are learnt anew from the newest
+    ``blend_events`` events, or those of ``blend_span_ms`` where they are more: they are learnt with
+    what was known and counted before, and counts of a day ago would teach to distrust counts, which
+    serve some minutes old. Of fewer targets than ``blend_targets`` they would be noise, and stay as
+    they are.
     """
 
     training: TrainingConfig = WARM
-    replay: float = 1.0
-    blend_targets: int = 1000
-    blend_share: float = 0.1
+    replay: float = 0.5
+    blend_targets: int = 500
+    blend_events: int = 1000
+    blend_span_ms: int = 10 * MINUTE_MS
 
 
 def light_refresh(
@@ -95,28 +101,27 @@ def warm_update(
     nothing new is to be learnt.
     """
     config = config or WarmConfig()
-    training, rule = config.training, recommender.rule
+    update = _Update(items, cleaning, config, progress)
     vocabulary = recommender.vocabulary.extended(frame, items)
     log, n_suspicious = clean_log(frame, vocabulary, cleaning)
-    old, new = (with_targets(log, part) for part in cut(log, rule).split(log, until_ms + 1))
-    if not len(new):
-        raise TrainingError("no event since the last training follows another of its user; wait for more")
-    known = np.arange(vocabulary.n_items) < recommender.vocabulary.n_items
-    chosen = joined(rehearsed(old, round(config.replay * new.n_targets), training.seed), new)
-    network = grown(recommender, vocabulary, seed=training.seed)
-    last = refine(network, log, chosen, learnt=known, training=training, progress=progress)
-    _hush_categories(network, log, recommender.vocabulary.n_categories)
+    since_ms = _taught_from_ms(log, until_ms, config)
     parts = None if recommender.blend is None else Parts.of(recommender.blend)
-    since_ms = max(until_ms + 1, newest_part_ms(log, config.blend_share))
-    newest = with_targets(log, new.split(log, since_ms)[1])
-    if newest.n_targets >= config.blend_targets and recommender.blend is not None:
-        parts = _parts(recommender, vocabulary, log, since_ms=since_ms, config=config)
+    base, n_before = recommender, 0
+    segments = cut(log, recommender.rule)
+    new, newest = (_targets_from(log, segments, begin_ms) for begin_ms in (until_ms + 1, since_ms))
+    if recommender.blend is not None and newest >= config.blend_targets:
+        if new > newest:
+            earlier = frame.filter(pl.col("timestamp") < since_ms)
+            base, n_before, _ = update.refined(recommender, earlier, until_ms)
+            until_ms = since_ms - 1
+        parts = _parts(base, vocabulary, log, since_ms=since_ms, config=config)
+    refined, n_targets, last = update.refined(base, frame, until_ms)
     blend = _blend(recommender.blend, parts, log, vocabulary)
     updated = Recommender(
-        version=version_of(network, vocabulary, trained_at_ms, blend=blend),
-        network=network.requires_grad_(False).eval(),
+        version=version_of(refined.network, vocabulary, trained_at_ms, blend=blend),
+        network=refined.network,
         vocabulary=vocabulary,
-        rule=rule,
+        rule=recommender.rule,
         popularity=fallback(log, vocabulary.n_items),
         trained_at_ms=trained_at_ms,
         blend=blend,
@@ -126,13 +131,62 @@ def warm_update(
         users=len(log.starts) - 1,
         suspicious_users=n_suspicious,
         items=len(np.unique(log.item)),
-        targets=chosen.n_targets,
+        targets=n_before + n_targets,
         epochs=last.number,
         loss=last.loss,
         recall=last.recall,
         mrr=last.mrr,
     )
-    return Fitted(updated, training, figures)
+    return Fitted(updated, config.training, figures)
+
+
+class _Update(NamedTuple):
+    """How the networks of one update are refined."""
+
+    items: pl.DataFrame | None
+    cleaning: CleaningRule | None
+    config: WarmConfig
+    progress: Progress | None
+
+    def refined(
+        self, recommender: Recommender, frame: pl.DataFrame, until_ms: int
+    ) -> tuple[Recommender, int, Epoch]:
+        """The recommender's network with a frame's targets after ``until_ms`` learnt too, alone.
+
+        Nothing of later events than the frame's reaches it. Beside it how many targets were learnt from,
+        and the last epoch. Raises TrainingError where there is no new target.
+        """
+        config, training = self.config, self.config.training
+        vocabulary = recommender.vocabulary.extended(frame, self.items)
+        log, _ = clean_log(frame, vocabulary, self.cleaning)
+        old, new = (with_targets(log, part) for part in cut(log, recommender.rule).split(log, until_ms + 1))
+        if not len(new):
+            raise TrainingError("no event since the last training follows another of its user; wait for more")
+        chosen = joined(rehearsed(old, round(config.replay * new.n_targets), training.seed), new)
+        known = np.arange(vocabulary.n_items) < recommender.vocabulary.n_items
+        network = grown(recommender, vocabulary, seed=training.seed)
+        last = refine(network, log, chosen, learnt=known, training=training, progress=self.progress)
+        _hush_categories(network, log, recommender.vocabulary.n_categories)
+        nothing = np.zeros(vocabulary.n_items, np.float32)
+        network = network.requires_grad_(False).eval()
+        return (
+            Recommender("refined", network, vocabulary, recommender.rule, nothing, 0),
+            chosen.n_targets,
+            last,
+        )
+
+
+def _targets_from(log: EventLog, segments: Segments, since_ms: int) -> int:
+    """How many targets there are from a time on."""
+    return with_targets(log, segments.split(log, since_ms)[1]).n_targets
+
+
+def _taught_from_ms(log: EventLog, until_ms: int, config: WarmConfig) -> int:
+    """From when on events after ``until_ms`` teach the blend."""
+    times = np.sort(log.time_ms[log.time_ms > until_ms])
+    if len(times) <= config.blend_events:
+        return until_ms + 1
+    return max(until_ms + 1, min(int(times[-config.blend_events]), int(times[-1]) - config.blend_span_ms))
 
 
 @torch.no_grad()
@@ -192,7 +246,8 @@ def _parts(
     nothing = np.zeros(vocabulary.n_items, np.float32)
     network = grown(recommender, vocabulary)
     rehearsal = Recommender("rehearsal", network, vocabulary, recommender.rule, nothing, 0)
-    return learn_parts(rehearsal, log, since_ms, BlendConfig(seed=config.training.seed))
+    taught = BlendConfig(seed=config.training.seed, targets=config.blend_events)
+    return learn_parts(rehearsal, log, since_ms, taught)
 
 
 def _blend(before: Blend | None, parts: Parts | None, log: EventLog, vocabulary: Vocabulary) -> Blend | None:

@@ -1,6 +1,7 @@
-"""What retraining is worth, and whether the gate can be trusted, on clicks of a news site.
+"""What retraining is worth, what it costs, and whether the gate can be trusted, on clicks of a news site.
 
 python -m tests.bench.bench_retraining intervals FILE --columns ... [--share .05] [--report FILE]
+python -m tests.bench.bench_retraining updates FILE --columns ... [--share .1] ...
 python -m tests.bench.bench_retraining shuffled|warm FILE --columns ... [--trials 100] ...
 
 *intervals*: the first day is trained on. From then on each hour's events are foretold (lists of 20,
@@ -8,29 +9,40 @@ the walk of the gate), by weights that are never made anew, or by a warm update 
 hours; "light" refreshes the counts every 5 minutes between hourly updates. All policies foretell the
 same events and begin with the same weights; no event is learnt from before it was foretold.
 
-*shuffled* and *warm*: trials of the gate. The champion knows the first day. Challengers are trained on
-events whose items were shuffled, or are warm updates with the day after; they are judged by the 12
-hours after that. Each trial has a seed of its own, for the challenger and for the users it is judged by.
+*updates*: ten warm updates in a row, one an hour, each beside a full training on the same events, as
+`freshet retrain` makes both; they foretell the hour after. It fails where an update takes more than a tenth
+of the trainings' time, or reaches less than 99 % of their MRR, all hours together.
+
+*shuffled* and *warm*: trials of the gate, with what `freshet retrain` does by itself: the newest events
+are held back, and the champion's counts are refreshed with the others. Ten champions, at times spread
+over the file, know the day before; their challengers come six hours later, and are trained on events
+whose items were shuffled, or are warm updates. Each trial has a seed of its own, for the challenger and for
+the users it is judged by. Which challengers are better is judged by the hour after the gate's events, for
+which they would serve, by the same test. It fails where a shuffled one passes, or fewer than nine in ten of
+the better warm ones.
 """
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
+import torch
 
 from models.features import DAY_MS, HOUR_MS
-from models.fitting import train_from_frame
-from models.gate import HeldBack, judge
+from models.fitting import Fitted, train_from_frame
+from models.gate import HeldBack, Verdict, judge
 from models.gate_config import GateConfig
 from models.metrics import reciprocal_ranks
-from models.networks import NetworkConfig
 from models.recommender import Recommender
+from models.succession import SuccessionConfig, held_back_from_ms, train_afresh
 from models.training import TrainingConfig
 from models.warm import WarmConfig, light_refresh, warm_update
 from stream.cli.options import parse_columns
@@ -39,8 +51,7 @@ from tests.bench.environment import environment
 
 CUTOFF = 20
 LIGHT_MS = 5 * 60_000
-CHAMPION_HOURS, CHALLENGER_HOURS, HELD_BACK_HOURS = 24, 24, 12
-TARGETS = 3000
+CHALLENGER_MS = 6 * HOUR_MS
 
 
 def sampled(path: Path, columns: str | None, share: float) -> pl.DataFrame:
@@ -131,32 +142,127 @@ def intervals(events: pl.DataFrame, *, light: bool, days: int) -> dict[str, Any]
     return {"events": events.height, "first_training_cpu_s": full_s, "policies": found}
 
 
-QUICK = TrainingConfig(epochs=3, refit=False)
+UPDATES = 10
+UPDATES_FROM_HOURS = 80  # the fourth afternoon: the fifth has hours without a click
+MOST_COST, LEAST_WORTH = 0.10, 0.99
+
+
+def updates(events: pl.DataFrame) -> dict[str, Any]:
+    """Warm updates in a row, each beside a full training on the same events."""
+    begin_ms = int(events["timestamp"][0]) + UPDATES_FROM_HOURS * HOUR_MS
+    recommender = train_from_frame(before(events, begin_ms), trained_at_ms=begin_ms).recommender
+    rows: list[dict[str, Any]] = []
+    for now_ms in range(begin_ms + HOUR_MS, begin_ms + (UPDATES + 1) * HOUR_MS, HOUR_MS):
+        past, seen = before(events, now_ms), before(events, now_ms + HOUR_MS)
+        warm, warm_s = timed(
+            partial(warm_update, recommender, past, until_ms=now_ms - HOUR_MS - 1, trained_at_ms=now_ms)
+        )
+        full, full_s = timed(
+            partial(train_afresh, recommender, past, trained_at_ms=now_ms, config=SuccessionConfig())
+        )
+        recommender = warm.recommender
+        held_back = HeldBack.of(seen, recommender.vocabulary, now_ms)
+        ranks = [reciprocal_ranks(held_back.places(one.recommender, CUTOFF)[0]) for one in (warm, full)]
+        rows.append(
+            {
+                "events": past.height,
+                "targets": len(ranks[0]),
+                "warm_cpu_s": warm_s,
+                "full_cpu_s": full_s,
+                "warm_mrr": float(ranks[0].mean()),
+                "full_mrr": float(ranks[1].mean()),
+            }
+        )
+        print(f"update {len(rows)}: {rows[-1]}", flush=True)
+    targets = np.array([row["targets"] for row in rows])
+    warm_mrr, full_mrr = (
+        float(np.average([row[name] for row in rows], weights=targets)) for name in ("warm_mrr", "full_mrr")
+    )
+    cost = sum(row["warm_cpu_s"] for row in rows) / sum(row["full_cpu_s"] for row in rows)
+    found = {"cost": cost, "worth": warm_mrr / full_mrr, "warm_mrr": warm_mrr, "full_mrr": full_mrr}
+    failed = [] if cost <= MOST_COST else [f"an update takes {cost:.3f} of a training's time"]
+    failed += (
+        [] if found["worth"] >= LEAST_WORTH else [f"an update is worth {found['worth']:.3f} of a training"]
+    )
+    return found | {"updates": rows, "failed": failed}
+
+
+def timed(make: Callable[[], Fitted]) -> tuple[Fitted, float]:
+    """What was made, and the processor's seconds for it."""
+    began_s = time.process_time()
+    made = make()
+    return made, time.process_time() - began_s
+
+
+CHAMPIONS = 10
+LEAST_PASSED = 0.9
+QUICK = TrainingConfig(epochs=1, refit=False)
+
+
+class Bout(NamedTuple):
+    """A champion's part of the trials: what both sides know, and what they are judged by."""
+
+    known_ms: int
+    cut_ms: int
+    end_ms: int
+    seen: pl.DataFrame
+    later: pl.DataFrame
+
+    @classmethod
+    def of(cls, events: pl.DataFrame, known_ms: int) -> Self:
+        """One whose champion knows the day before ``known_ms``."""
+        end_ms = known_ms + CHALLENGER_MS
+        since = events.filter(pl.col("timestamp") >= known_ms - DAY_MS)
+        seen = before(since, end_ms)
+        cut_ms = held_back_from_ms(seen, known_ms - 1, GateConfig())
+        return cls(known_ms, cut_ms, end_ms, seen, before(since, end_ms + HOUR_MS))
+
+    def verdicts(self, old: Recommender, new: Recommender, seed: int) -> tuple[Verdict, Verdict]:
+        """What the gate says, and what the hour after it says, which it cannot know."""
+        config = GateConfig(seed=seed)
+        held_back, after = (
+            HeldBack.of(frame, new.vocabulary, cut_ms, targets=config.targets, seed=seed)
+            for frame, cut_ms in ((self.seen, self.cut_ms), (self.later, self.end_ms))
+        )
+        return judge(old, new, held_back, config), judge(old, new, after, config)
 
 
 def gate(events: pl.DataFrame, *, kind: str, trials: int) -> dict[str, Any]:
     """Let challengers of a kind come to the gate."""
-    first_ms = int(events["timestamp"][0])
-    cut_ms = first_ms + (CHAMPION_HOURS + CHALLENGER_HOURS) * HOUR_MS
-    known_ms = first_ms + CHAMPION_HOURS * HOUR_MS
-    network = NetworkConfig(units=32)
-    champion = train_from_frame(before(events, known_ms), trained_at_ms=0, network=network, training=QUICK)
-    past, seen = before(events, cut_ms), before(events, cut_ms + HELD_BACK_HOURS * HOUR_MS)
-    old = light_refresh(champion.recommender, past, refreshed_at_ms=0)
-    passed, gains = 0, []
-    for seed in range(trials):
-        new = _challenger(kind, champion.recommender, past, known_ms, seed)
-        held_back = HeldBack.of(seen, new.vocabulary, cut_ms, targets=TARGETS, seed=seed)
-        verdict = judge(old, new, held_back, GateConfig(seed=seed))
-        passed += verdict.promoted
-        gains.append(verdict.gain)
-        print(f"trial {seed + 1}: passed {passed}, {verdict.words}", flush=True)
+    first_ms, last_ms = int(events["timestamp"][0]), int(events["timestamp"][-1])
+    between_ms = (last_ms - first_ms - DAY_MS - CHALLENGER_MS - HOUR_MS) // (CHAMPIONS - 1)
+    found: list[tuple[Verdict, Verdict]] = []
+    for number in range(CHAMPIONS):
+        bout = Bout.of(events, first_ms + DAY_MS + number * between_ms)
+        champion = train_from_frame(before(bout.seen, bout.known_ms), trained_at_ms=0).recommender
+        past = before(bout.seen, bout.cut_ms)
+        old = light_refresh(champion, past, refreshed_at_ms=0)
+        for seed in range(number, trials, CHAMPIONS):
+            new = _challenger(kind, champion, past, bout.known_ms, seed)
+            found.append(bout.verdicts(old, new, seed))
+            gate_says, truth = found[-1]
+            print(f"trial {len(found)}: {gate_says.words}; afterwards {truth.words}", flush=True)
+    return {"events": events.height, "kind": kind, "trials": trials, **_told(kind, found)}
+
+
+def _told(kind: str, found: list[tuple[Verdict, Verdict]]) -> dict[str, Any]:
+    """The counts of the trials, and what of them should not be."""
+    better = [gate_says for gate_says, truth in found if truth.promoted]
+    let_through = sum(one.promoted for one in better)
+    passed = sum(gate_says.promoted for gate_says, _ in found)
+    worse = sum(gate_says.promoted and truth.gain < 0 for gate_says, truth in found)
+    failed = []
+    if kind == "shuffled" and passed:
+        failed.append(f"{passed} challengers trained on shuffled items passed")
+    if kind == "warm" and let_through < LEAST_PASSED * len(better):
+        failed.append(f"{let_through} of {len(better)} better challengers passed")
     return {
-        "events": events.height,
-        "kind": kind,
-        "trials": trials,
         "passed": passed,
-        "mean_gain": float(np.mean(gains)),
+        "better": len(better),
+        "better_passed": let_through,
+        "worse_passed": worse,
+        "mean_gain": float(np.mean([gate_says.gain for gate_says, _ in found])),
+        "failed": failed,
     }
 
 
@@ -168,20 +274,19 @@ def _challenger(
         warm = WarmConfig(replace(WarmConfig().training, seed=seed))
         made = warm_update(champion, past, until_ms=known_ms - 1, trained_at_ms=seed, config=warm)
         return made.recommender
-    training = replace(QUICK, seed=seed, epochs=1)
     shuffled = past.with_columns(pl.col("item_id").shuffle(seed=seed))
     # The rows of the items are those of the others, whose order does not come from the shuffled events.
     vocabulary = champion.vocabulary.extended(past)
-    network = champion.network.config
+    training = replace(QUICK, seed=seed)
     return train_from_frame(
-        shuffled, trained_at_ms=seed, network=network, training=training, vocabulary=vocabulary
+        shuffled, trained_at_ms=seed, training=training, vocabulary=vocabulary
     ).recommender
 
 
 def main() -> None:
     """Measure, print, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("intervals", "shuffled", "warm"))
+    parser.add_argument("what", choices=("intervals", "updates", "shuffled", "warm"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--columns")
     parser.add_argument("--share", type=float, default=0.05)
@@ -190,15 +295,20 @@ def main() -> None:
     parser.add_argument("--light", action="store_true")
     parser.add_argument("--report", type=Path)
     given = parser.parse_args()
+    torch.set_num_threads(1)
     events = sampled(given.file, given.columns, given.share)
     if given.what == "intervals":
         figures = intervals(events, light=given.light, days=given.days)
+    elif given.what == "updates":
+        figures = updates(events)
     else:
         figures = gate(events, kind=given.what, trials=given.trials)
     text = json.dumps(figures | {"share": given.share, "environment": environment()}, indent=2)
     print(text)
     if given.report is not None:
         given.report.write_text(text + "\n")
+    if figures.get("failed"):
+        sys.exit("; ".join(figures["failed"]))
 
 
 if __name__ == "__main__":

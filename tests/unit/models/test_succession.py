@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from models import warm
 from models.blend_fitting import learn_parts
@@ -147,25 +148,118 @@ def test_a_warm_update_learns_what_is_new(champion: Champion) -> None:
     assert again.recommender.version == after.version
 
 
-@pytest.mark.parametrize(("least", "learnt_anew"), [(60, 1), (61, 0)])
-def test_the_blend_is_learnt_from_the_newest_tenth(
-    champion: Champion, monkeypatch: pytest.MonkeyPatch, least: int, learnt_anew: int
-) -> None:
-    """What was counted before it is then as fresh as what serves; too few targets teach nothing anew."""
-    asked = []
+class Lesson:
+    """What the blend's weights were learnt from: by whom, and from when on."""
 
-    def learn(recommender, log, since_ms, config):
-        asked.append(since_ms)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Look on while they are."""
+        self.since: list[int] = []
+        self.networks: list[dict[str, torch.Tensor]] = []
+        monkeypatch.setattr(warm, "learn_parts", self.learn)
+
+    def learn(self, recommender, log, since_ms, config):
+        """As it would be."""
+        self.since.append(since_ms)
+        self.networks.append(recommender.network.state_dict())
         return learn_parts(recommender, log, since_ms, config)
 
-    monkeypatch.setattr(warm, "learn_parts", learn)
-    config = replace(CONFIG.warm, blend_targets=least)
+
+def taught_by(events: int, *, least: int = 1) -> WarmConfig:
+    """An update whose blend learns from so many events."""
+    return replace(CONFIG.warm, blend_events=events, blend_targets=least, blend_span_ms=0)
+
+
+@pytest.mark.parametrize(("least", "learnt_anew"), [(60, 1), (61, 0)])
+def test_the_blend_is_learnt_from_the_newest_events(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch, least: int, learnt_anew: int
+) -> None:
+    """What was counted before them is then as fresh as what serves; too few targets teach nothing anew."""
+    lesson = Lesson(monkeypatch)
     updated = warm_update(
-        champion.recommender, BOTH, until_ms=champion.until_ms, trained_at_ms=9000, config=config
+        champion.recommender,
+        BOTH,
+        until_ms=champion.until_ms,
+        trained_at_ms=9000,
+        config=taught_by(48, least=least),
     ).recommender
-    assert asked == [BOTH["timestamp"].sort()[480 - 48]] * learnt_anew
+    assert lesson.since == [BOTH["timestamp"].sort()[480 - 48]] * learnt_anew
     kept = np.array_equal(updated.blend.tallies, champion.recommender.blend.tallies)
     assert kept != bool(learnt_anew)
+
+
+def test_events_that_teach_the_blend_span_some_minutes_at_least(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where many come in a second, they would teach to trust counts fresher than those that serve."""
+    lesson = Lesson(monkeypatch)
+    config = replace(taught_by(48), blend_span_ms=4000)
+    warm_update(champion.recommender, BOTH, until_ms=champion.until_ms, trained_at_ms=9000, config=config)
+    assert lesson.since == [newest_ms(BOTH) - 4000]
+
+
+def test_the_blend_is_taught_by_a_network_that_knows_all_before_and_nothing_after(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other events from then on, and the network is the same; other events before, and it is another."""
+    lesson = Lesson(monkeypatch)
+    since_ms = BOTH["timestamp"].sort()[480 - 48]
+    other = pl.col("item_id").str.replace("i1", "i2")
+    later, newer = pl.col("timestamp") >= since_ms, pl.col("timestamp") > champion.until_ms
+    for frame in (
+        BOTH,
+        BOTH.with_columns(pl.when(later).then(other).otherwise("item_id").alias("item_id")),
+        BOTH.with_columns(pl.when(newer & ~later).then(other).otherwise("item_id").alias("item_id")),
+    ):
+        warm_update(
+            champion.recommender,
+            frame,
+            until_ms=champion.until_ms,
+            trained_at_ms=9000,
+            config=taught_by(48),
+        )
+    assert lesson.since == [since_ms] * 3
+    first, same, differing = lesson.networks
+    n_items = champion.recommender.vocabulary.n_items
+    assert all(torch.equal(first[name][:n_items], same[name][:n_items]) for name in first)
+    assert not all(torch.equal(first[name][:n_items], differing[name][:n_items]) for name in first)
+    old = champion.recommender.network.state_dict()
+    assert not all(torch.equal(first[name][:n_items], old[name][:n_items]) for name in old)
+
+
+def test_a_training_from_nothing_learns_the_newest_events_last(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its blend is then taught by the newest of all, as that of a warm update is."""
+    lesson = Lesson(monkeypatch)
+    config = replace(CONFIG, warm=taught_by(12))
+    made = challenge(champion, BOTH, kind="full", trained_at_ms=5, config=config)
+    past = BOTH["timestamp"].sort()[: 480 - 120]
+    assert made.until_ms == past[-1]
+    assert lesson.since == [past[len(past) - round(0.05 * len(past))]]
+    assert made.fitted.training == QUICK
+    assert made.fitted.figures.events == len(past)
+    assert made.fitted.figures.epochs >= 1
+    assert not np.isnan(made.fitted.figures.mrr)
+
+
+def test_a_training_from_nothing_of_few_events_learns_them_all_at_once(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A twentieth of them would teach the blend nothing."""
+    lesson = Lesson(monkeypatch)
+    config = replace(CONFIG, warm=taught_by(12, least=19))
+    made = challenge(champion, BOTH, kind="full", trained_at_ms=5, config=config)
+    past = BOTH.filter(pl.col("timestamp") <= made.until_ms)
+    alone = train_from_frame(
+        past,
+        trained_at_ms=5,
+        rule=RULE,
+        network=NETWORK,
+        training=QUICK,
+        vocabulary=champion.recommender.vocabulary,
+    )
+    assert lesson.since == []
+    assert made.fitted.recommender.version == alone.recommender.version
 
 
 def test_a_warm_update_without_anything_new_is_refused(champion: Champion) -> None:
