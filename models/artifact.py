@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from upath import UPath
 
 from models.blend import Blend
 from models.errors import ArtifactError
@@ -42,6 +43,9 @@ BLEND = "blend.safetensors"
 LATEST_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 
 Config = TypeVar("Config", NetworkConfig, SegmentRule)
+
+Folder = Path | UPath
+"""A folder of this machine, or one of an object store."""
 
 
 @dataclass(frozen=True)
@@ -72,29 +76,32 @@ class Manifest:
 
 
 def save(
-    directory: str | Path,
+    target: Folder,
     recommender: Recommender,
     *,
     training: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Write a recommender to ``directory``, which appears complete or not at all.
+    """Write a recommender to ``target``, which appears complete or not at all.
 
-    An artifact of the same version already there is left as it is. Raises ArtifactError when
-    something else is there or it cannot be written.
+    In an object store files appear one by one, and what has no manifest is no artifact. One of the same
+    version already there is left as it is. Raises ArtifactError when something else is there or it
+    cannot be written.
     """
-    target = Path(directory)
-    if target.exists():
+    if target.exists() if isinstance(target, Path) else (target / MANIFEST).exists():
         manifest = read_manifest(target)
         if manifest.version != recommender.version:
             raise ArtifactError(f"{target} holds the artifact {manifest.version}; give another folder")
         return manifest
+    said = training or {}, metrics or {}, origin or {}
     try:
+        if not isinstance(target, Path):
+            return _write(target, recommender, *said)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
-            manifest = _write(draft, recommender, training or {}, metrics or {}, origin or {})
+            manifest = _write(draft, recommender, *said)
             draft.chmod(0o755)  # mkdtemp lets nobody else read it
             draft.rename(target)
         except BaseException:
@@ -106,7 +113,7 @@ def save(
 
 
 def _write(
-    draft: Path,
+    draft: Folder,
     recommender: Recommender,
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
@@ -143,12 +150,12 @@ def _write(
     return manifest
 
 
-def read_manifest(directory: str | Path, content: bytes | None = None) -> Manifest:
-    """The manifest of the artifact in ``directory``; raises ArtifactError naming the file.
+def read_manifest(folder: Folder, content: bytes | None = None) -> Manifest:
+    """The manifest of the artifact in ``folder``; raises ArtifactError naming the file.
 
     With ``content`` that is taken for what stands in the file.
     """
-    path = Path(directory) / MANIFEST
+    path = folder / MANIFEST
     try:
         said = _parsed(_read(path) if content is None else content)
         written_as = said["format"]
@@ -205,20 +212,16 @@ def _checked_manifest(manifest: Manifest) -> Manifest:
     return manifest
 
 
-def load(directory: str | Path, manifest_content: bytes | None = None) -> Recommender:
-    """The recommender saved in ``directory``, every file checked against its digest first.
+def load(folder: Folder, manifest_content: bytes | None = None) -> Recommender:
+    """The recommender saved in ``folder``, every file checked against its digest first.
 
     ``manifest_content`` is what the caller has read of the manifest and found to be right: nobody can
     have put another in its place since. Raises ArtifactError naming the file when one is missing,
     damaged or of another format.
     """
-    folder = Path(directory)
     manifest = read_manifest(folder, manifest_content)
-    contents = {name: _checked(folder / name, manifest.files) for name in (WEIGHTS, TABLES, VOCABULARY)}
-    if BLEND in manifest.files:
-        contents[BLEND] = _checked(folder / BLEND, manifest.files)
     try:
-        return _built(manifest, contents)
+        return _built(manifest, lambda name: _checked(folder / name, manifest.files))
     except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as failure:
         reason = str(failure).splitlines()[0]
         raise ArtifactError(
@@ -226,17 +229,22 @@ def load(directory: str | Path, manifest_content: bytes | None = None) -> Recomm
         ) from failure
 
 
-def _built(manifest: Manifest, contents: Mapping[str, bytes]) -> Recommender:
-    """The recommender of files that are as they were written."""
-    ids = _checked_ids(_parsed(contents[VOCABULARY]))
-    tables: dict[str, NDArray[Any]] = safetensors.numpy.load(contents[TABLES])
+def _built(manifest: Manifest, content: Callable[[str], bytes]) -> Recommender:
+    """The recommender of files that are as they were written; ``content`` gives that of each.
+
+    One is read after the other, the largest first, and the weights become the network's without a copy:
+    beside what is in force there is then never more than what comes in its place.
+    """
+    weights = safetensors.torch.load(content(WEIGHTS))
+    tables: dict[str, NDArray[Any]] = safetensors.numpy.load(content(TABLES))
+    ids = _checked_ids(_parsed(content(VOCABULARY)))
     vocabulary = Vocabulary(tuple(ids["items"]), tuple(ids["categories"]), tables["item_category"])
     category = torch.from_numpy(vocabulary.item_category.astype(np.int64))
-    weights = safetensors.torch.load(contents[WEIGHTS])
-    _check_shapes(weights, manifest.network, category, n_categories=vocabulary.n_categories)
-    network = Network(manifest.network, category, n_categories=vocabulary.n_categories)
-    network.load_state_dict(weights)
-    blend = Blend.from_arrays(safetensors.numpy.load(contents[BLEND])) if BLEND in contents else None
+    with torch.device("meta"):
+        network = Network(manifest.network, category, n_categories=vocabulary.n_categories)
+    _check_shapes(weights, network)
+    network.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+    blend = Blend.from_arrays(safetensors.numpy.load(content(BLEND))) if BLEND in manifest.files else None
     return Recommender(
         version=manifest.version,
         network=network,
@@ -258,18 +266,14 @@ def _checked_ids(ids: Any) -> Mapping[str, list[str]]:
     return found
 
 
-def _check_shapes(
-    weights: Mapping[str, torch.Tensor], config: NetworkConfig, category: torch.Tensor, *, n_categories: int
-) -> None:
-    """Refuse weights of other shapes than the manifest's network, before memory is taken for it."""
-    with torch.device("meta"):
-        expected = Network(config, category, n_categories=n_categories).state_dict()
-    for name, weight in expected.items():
+def _check_shapes(weights: Mapping[str, torch.Tensor], network: Network) -> None:
+    """Refuse weights of other shapes than the manifest's network, whose own take no memory yet."""
+    for name, weight in network.state_dict().items():
         if weights[name].shape != weight.shape or not weights[name].is_floating_point():
             raise ValueError(f"{name} is {tuple(weights[name].shape)} and should be {tuple(weight.shape)}")
 
 
-def _checked(path: Path, digests: Mapping[str, str]) -> bytes:
+def _checked(path: Folder, digests: Mapping[str, str]) -> bytes:
     """The content of a file whose digest is the one in the manifest."""
     content = _read(path)
     if hashlib.sha256(content).hexdigest() != digests.get(path.name):
@@ -277,7 +281,7 @@ def _checked(path: Path, digests: Mapping[str, str]) -> bytes:
     return content
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Folder) -> bytes:
     """The content of a file, or ArtifactError."""
     try:
         return path.read_bytes()

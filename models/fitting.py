@@ -7,13 +7,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from models.artifact import Manifest, save
+from models.artifact import Folder, Manifest, save
 from models.blend import Blend
 from models.blend_fitting import BlendConfig, fit_blend
 from models.cleaning import CleaningRule, suspicious_users
@@ -107,10 +106,10 @@ def clean_log(
 
 
 def save_fitted(
-    fitted: Fitted, folder: str | Path, *, origin: Mapping[str, Any] | None = None
-) -> tuple[Path, Manifest]:
+    fitted: Fitted, folder: Folder, *, origin: Mapping[str, Any] | None = None
+) -> tuple[Folder, Manifest]:
     """Save a fitted recommender as ``folder/<version>``; returns that place and the manifest."""
-    place = Path(folder) / fitted.recommender.version
+    place = folder / fitted.recommender.version
     manifest = save(
         place,
         fitted.recommender,

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -20,6 +19,7 @@ from aiokafka.errors import CoordinatorNotAvailableError, NotCoordinatorError
 from stream import clients
 from stream.errors import FreshetError, NotAllowed
 from stream.exclusion import Exclusions
+from stream.model_files import model_files, reaching
 from stream.settings import Settings
 from stream.topics import topic_configs
 
@@ -193,8 +193,10 @@ async def _kept(settings: Settings, requested_at_ms: int) -> list[Kept]:
 
 def _excluded(settings: Settings, user_id: str, requested_at_ms: int) -> str | None:
     """Note the user for training, where the model store is at hand; training reads the request anyway."""
-    if not Path(settings.model_store_url).is_dir():
-        return None
+    folder = model_files(settings)
+    with reaching(folder):
+        if not folder.is_dir():
+            return None
     exclusions = Exclusions(settings)
     exclusions.add({user_id: requested_at_ms})
     return exclusions.hash_of(user_id)

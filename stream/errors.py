@@ -12,6 +12,7 @@
     ├── PartitionLost             another worker has taken over a partition of this one
     ├── StoreError                the users' records on disk cannot be kept or read
     │   └── StoreInUse            another worker keeps its users in the same folder
+    ├── StoreUnreachable          the object store that holds the models does not answer (retriable)
     ├── StateError                a user's record cannot be read
     ├── ArtifactRefused           an announced artifact does not fit this worker
     └── Rejected                  a record that goes to the dead letters, with a fixed word
@@ -75,6 +76,12 @@ class StoreError(FreshetError):
 
 class StoreInUse(StoreError):
     """Another worker keeps its users' records in the same folder."""
+
+
+class StoreUnreachable(FreshetError):
+    """The object store that holds the models does not answer, or lets nobody in."""
+
+    retriable = True
 
 
 class StateError(FreshetError):

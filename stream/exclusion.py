@@ -6,17 +6,15 @@ from a file as well. BLAKE2b with a key of its own: without the key a hash says 
 
 import hashlib
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from stream.errors import FreshetError
+from stream.model_files import model_files, reaching, write_first, write_whole
 from stream.settings import Settings
 
 LIST: Final = "forgotten.json"
@@ -30,7 +28,7 @@ class Exclusions:
 
     def __init__(self, settings: Settings) -> None:
         """Name the files; neither need exist yet."""
-        self._folder = Path(settings.model_store_url)
+        self._folder = model_files(settings)
         self._keyfile = settings.forget_keyfile or self._folder / KEY
 
     def add(self, requests: Mapping[str, int]) -> None:
@@ -41,14 +39,15 @@ class Exclusions:
         if not requests:
             return
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            key = self._key()
-            known = self.read()
-            added = {digest(key, user_id): at_ms for user_id, at_ms in requests.items()}
-            later = {name: max(at_ms, known.get(name, at_ms)) for name, at_ms in added.items()}
-            if later.items() <= known.items():
-                return
-            _write(self._folder / LIST, json.dumps(known | later).encode())
+            with reaching(self._folder):
+                if isinstance(self._folder, Path):
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                key = self._key()
+                known = self.read()
+                added = {digest(key, user_id): at_ms for user_id, at_ms in requests.items()}
+                later = {name: max(at_ms, known.get(name, at_ms)) for name, at_ms in added.items()}
+                if not later.items() <= known.items():
+                    write_whole(self._folder / LIST, json.dumps(known | later).encode())
         except OSError as error:
             raise self._fault("write", error) from error
 
@@ -56,7 +55,8 @@ class Exclusions:
         """Return the time (ms) of each user's request, by hash. Raises FreshetError for a damaged file."""
         file = self._folder / LIST
         try:
-            found = json.loads(file.read_bytes())
+            with reaching(file):
+                found = json.loads(file.read_bytes())
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -70,7 +70,8 @@ class Exclusions:
     def hash_of(self, user_id: str) -> str:
         """Return what stands for a user. Raises FreshetError where there is no key and none can be made."""
         try:
-            return digest(self._key(), user_id)
+            with reaching(self._folder):
+                return digest(self._key(), user_id)
         except OSError as error:
             raise self._fault("read", error) from error
 
@@ -95,12 +96,7 @@ class Exclusions:
     def _key(self) -> bytes:
         """Return the key, made where there is none; whoever comes second takes the first one's."""
         if not self._keyfile.exists():
-            opened, draft = tempfile.mkstemp(dir=self._keyfile.parent, prefix=".key-")
-            with os.fdopen(opened, "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-            with suppress(FileExistsError):
-                os.link(draft, self._keyfile)
-            Path(draft).unlink()
+            write_first(self._keyfile, secrets.token_bytes(KEY_BYTES))
         return self._keyfile.read_bytes()[:64]
 
     def _fault(self, verb: str, error: OSError) -> FreshetError:
@@ -113,10 +109,3 @@ class Exclusions:
 def digest(key: bytes, user_id: str) -> str:
     """Return the hash of a user's id under a key."""
     return hashlib.blake2b(user_id.encode(), key=key, digest_size=DIGEST_BYTES).hexdigest()
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file that appears whole."""
-    draft = file.with_name(f".{file.name}-{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(file)

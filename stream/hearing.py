@@ -7,10 +7,8 @@ anew from the offsets of the trial's announcement. It names users by their lots 
 """
 
 import json
-import os
 from collections.abc import Callable
 from logging import getLogger
-from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -21,6 +19,7 @@ from stream import clients
 from stream.errors import FreshetError
 from stream.judge import Judge
 from stream.messages import CanaryTrial
+from stream.model_files import reaching, write_whole
 from stream.model_store import ModelStore
 from stream.settings import Settings
 from stream.weights import terms_of
@@ -33,7 +32,9 @@ NOTES: Final = ".trial.json"
 
 def forget(settings: Settings) -> None:
     """Delete what was written down of a trial, which has ended."""
-    (ModelStore(settings).folder / NOTES).unlink(missing_ok=True)
+    file = ModelStore(settings).folder / NOTES
+    with reaching(file):
+        file.unlink(missing_ok=True)
 
 
 Take = Callable[["ConsumerRecord[bytes, bytes]"], None]
@@ -103,14 +104,16 @@ class Hearing:
     def _age_ns(self) -> int:
         """When the file was last written, by whomever; 0 where there is none."""
         try:
-            return self._file.stat().st_mtime_ns
+            with reaching(self._file):
+                return self._file.stat().st_mtime_ns
         except OSError:
             return 0
 
     def _resume(self) -> None:
         """Go on from the file: this process has just begun, or another has had the turn meanwhile."""
         try:
-            said = json.loads(self._file.read_bytes())
+            with reaching(self._file):
+                said = json.loads(self._file.read_bytes())
             if said["salt"] != self.trial.salt:
                 return
             canary = Canary.of(terms_of(self.trial), said["canary"])
@@ -130,10 +133,9 @@ class Hearing:
             "positions": self._positions,
             "canary": self._judge.canary.as_mapping(),
         }
-        draft = self._file.with_name(f"{NOTES}-{os.getpid()}")
         try:
-            draft.write_text(json.dumps(said), encoding="utf-8")
-            Path(draft).replace(self._file)
+            with reaching(self._file):
+                write_whole(self._file, json.dumps(said).encode())
         except OSError as error:
             raise FreshetError(
                 f"cannot write down what was observed of the trial in {self._file}: "

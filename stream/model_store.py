@@ -5,18 +5,18 @@ go on; workers do not.
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Self
 
 from models import artifact
 from models.artifact import Manifest
 from models.errors import ArtifactError
+from models.recommender import Recommender
 from stream.errors import FreshetError
 from stream.messages import ModelManifest
+from stream.model_files import delete_artifact, model_files, reaching, write_whole
 from stream.settings import Settings
 from stream.weights import manifest_of
 
@@ -83,11 +83,23 @@ class ModelStore:
     def __init__(self, settings: Settings) -> None:
         """Name the folder; it need not exist yet."""
         self.name = settings.model_name
-        self.folder = Path(settings.model_store_url) / settings.model_name
+        self.folder = model_files(settings) / settings.model_name
 
     def manifest(self, version: str) -> Manifest:
         """What an artifact says of itself. Raises ArtifactError."""
-        return artifact.read_manifest(self.folder / version)
+        with reaching(self.folder):
+            return artifact.read_manifest(self.folder / version)
+
+    def save(self, recommender: Recommender, like: Manifest, origin: Origin) -> None:
+        """Save what was trained and measured as ``like`` was. Raises ArtifactError."""
+        with reaching(self.folder):
+            artifact.save(
+                self.folder / recommender.version,
+                recommender,
+                training=like.training,
+                metrics=like.metrics,
+                origin=origin.as_mapping(),
+            )
 
     def require(self, version: str) -> Manifest:
         """What a kept artifact says of itself.
@@ -103,10 +115,13 @@ class ModelStore:
 
     def versions(self) -> list[str]:
         """The versions that are there, oldest first: names begin with the second, files tell finer."""
-        if not self.folder.is_dir():
-            return []
-        found = self.folder.glob(f"[!.]*/{artifact.MANIFEST}")
-        aged = ((path.parent.name[:TIME_LENGTH], path.stat().st_mtime_ns, path.parent.name) for path in found)
+        with reaching(self.folder):
+            if not self.folder.is_dir():
+                return []
+            aged = [
+                (path.parent.name[:TIME_LENGTH], path.stat().st_mtime_ns, path.parent.name)
+                for path in self.folder.glob(f"[!.]*/{artifact.MANIFEST}")
+            ]
         return [name for _, _, name in sorted(aged)]
 
     def refused(self, version: str) -> bool:
@@ -119,15 +134,15 @@ class ModelStore:
     def note_trial(self, version: str, figures: Mapping[str, Any]) -> None:
         """Keep what a trial came to beside the artifact, if it is there; the file appears whole."""
         folder = self.folder / version
-        if folder.is_dir():
-            draft = folder / f".{TRIAL}"
-            draft.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-            draft.replace(folder / TRIAL)
+        with reaching(folder):
+            if folder.is_dir():
+                write_whole(folder / TRIAL, (json.dumps(figures, indent=2) + "\n").encode())
 
     def trial(self, version: str) -> dict[str, Any] | None:
         """What the last trial of a version came to; None where it had none, or that cannot be read."""
         try:
-            said = json.loads((self.folder / version / TRIAL).read_bytes())
+            with reaching(self.folder):
+                said = json.loads((self.folder / version / TRIAL).read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
         return said if isinstance(said, dict) else None
@@ -160,9 +175,10 @@ class ModelStore:
     def announcement(self, version: str, *, announced_at_ms: int) -> ModelManifest:
         """What to announce an artifact with."""
         folder = f"{self.name}/{version}"
-        return manifest_of(
-            self.folder / version, self.manifest(version), url=folder, announced_at_ms=announced_at_ms
-        )
+        with reaching(self.folder):
+            return manifest_of(
+                self.folder / version, self.manifest(version), url=folder, announced_at_ms=announced_at_ms
+            )
 
     def collect(self, *, keep: int, keep_refused: int, needed: Iterable[str]) -> list[str]:
         """Delete all but the newest ``keep`` artifacts, the newest refused ones, and those ``needed``.
@@ -175,10 +191,8 @@ class ModelStore:
         spared = {*taken[-keep:], *refused[max(0, len(refused) - keep_refused) :], *needed}
         gone = [version for version in there if version not in spared]
         for version in gone:
-            # Renamed first: whoever reads meanwhile finds all of it or nothing.
-            draft = self.folder / f".{version}-gone"
-            (self.folder / version).rename(draft)
-            shutil.rmtree(draft)
+            with reaching(self.folder):
+                delete_artifact(self.folder / version, artifact.MANIFEST)
         return gone
 
     def needed(self, announced: ModelManifest) -> set[str]:

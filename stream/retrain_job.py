@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple, cast
 
 import polars as pl
 
-from models import artifact
 from models.fitting import Fitted
 from models.gate import Standing, Verdict
 from models.gate_config import GateConfig
@@ -163,7 +162,7 @@ class RetrainJob:
         if manifest is None:
             return await self._first(material)
         recommender = await asyncio.to_thread(load_announced, self._settings, manifest)
-        origin = Origin.of(artifact.read_manifest(self.store.folder / manifest.version))
+        origin = Origin.of(self.store.manifest(manifest.version))
         if kind == "light":
             # Weights that a person put in force again came after others than their manifest says.
             came = replace(origin, before=manifest.previous_version or origin.before)
@@ -229,13 +228,7 @@ class RetrainJob:
         await self._still(before.version)
         version = await self._save(
             refreshed.version,
-            lambda: artifact.save(
-                self.store.folder / refreshed.version,
-                refreshed,
-                training=manifest.training,
-                metrics=manifest.metrics,
-                origin=kept.as_mapping(),
-            ),
+            lambda: self.store.save(refreshed, manifest, kept),
         )
         return Run("promoted", "light", "counts of the newest events", version, before.version)
 

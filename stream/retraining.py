@@ -16,6 +16,7 @@ from stream.datasets import load_events, read_items
 from stream.exclusion import Exclusions
 from stream.history import read_history
 from stream.messages import ModelManifest
+from stream.model_files import model_files, reaching
 from stream.model_store import Origin
 from stream.settings import Settings
 from stream.signature import sign
@@ -93,9 +94,11 @@ async def announce_fitted(
 def stored(settings: Settings, fitted: Fitted, *, origin: Origin | None = None) -> ModelManifest:
     """Save a recommender in the model store; returns what to announce it with."""
     said = None if origin is None else origin.as_mapping()
-    place, written = save_fitted(fitted, Path(settings.model_store_url) / settings.model_name, origin=said)
-    url = f"{settings.model_name}/{written.version}"
-    return manifest_of(place, written, url=url, announced_at_ms=now_ms())
+    folder = model_files(settings) / settings.model_name
+    with reaching(folder):
+        place, written = save_fitted(fitted, folder, origin=said)
+        url = f"{settings.model_name}/{written.version}"
+        return manifest_of(place, written, url=url, announced_at_ms=now_ms())
 
 
 def first_origin(fitted: Fitted, material: Material, *, settings: Mapping[str, Any] | None = None) -> Origin:

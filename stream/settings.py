@@ -188,7 +188,8 @@ class Settings(BaseSettings):
     )
     model_store: str = Field(
         "",
-        description="folder of the artifacts, for trainer and workers; not set: models in FRESHET_DATA_DIR",
+        description="folder of the artifacts, or an fsspec URL such as s3://bucket/models, for trainer and "
+        "workers; not set: models in FRESHET_DATA_DIR",
     )
     model_name: Annotated[str, Field(pattern=_NAME)] = Field(
         "default", description="which model of the store is served"

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from models import artifact
+from models.artifact import Folder
 from stream.errors import ArtifactRefused, FreshetError, SettingsError
+from stream.model_files import reaching, write_whole
 from stream.settings import Settings, variable
 
 SIGNATURE: Final = "manifest.sig"
@@ -47,20 +49,19 @@ def public_key(settings: Settings) -> Ed25519PublicKey | None:
     return key
 
 
-def sign(settings: Settings, folder: Path) -> None:
+def sign(settings: Settings, folder: Folder) -> None:
     """Sign the artifact in ``folder`` if the settings name a key; the file appears whole."""
     key = private_key(settings)
     if key is None:
         return
-    draft = folder / f".{SIGNATURE}"
     try:
-        draft.write_bytes(key.sign((folder / artifact.MANIFEST).read_bytes()))
-        draft.replace(folder / SIGNATURE)
+        with reaching(folder):
+            write_whole(folder / SIGNATURE, key.sign((folder / artifact.MANIFEST).read_bytes()))
     except OSError as error:
         raise FreshetError(f"cannot sign the artifact in {folder}: {error.strerror or error}") from error
 
 
-def check(settings: Settings, folder: Path, manifest: bytes) -> None:
+def check(settings: Settings, folder: Folder, manifest: bytes) -> None:
     """Raise ``ArtifactRefused`` unless ``manifest`` is what was signed, where the settings name a key."""
     key = public_key(settings)
     if key is None:

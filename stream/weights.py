@@ -4,7 +4,8 @@ An artifact lies in the model store under ``<model name>/<version>``; its announ
 that place relative to the store, so workers may see the store under another path than the
 trainer. A worker loads an announced artifact beside the weights in force and swaps between two
 batches. One that is missing, damaged or made for other segments is refused, counted and
-logged; what was in force goes on. The same holds for a challenger that is announced as a canary: it
+logged; what was in force goes on. One in an object store that does not answer is asked for again, until
+another is announced. The same holds for a challenger that is announced as a canary: it
 then serves its share of the users beside the weights in force, and where it is refused these serve all.
 """
 
@@ -13,19 +14,19 @@ import hashlib
 import math
 from collections.abc import Callable
 from logging import getLogger
-from pathlib import Path
 from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
 from models import artifact
-from models.artifact import Manifest
+from models.artifact import Folder, Manifest
 from models.canary_config import CanaryConfig
 from models.errors import ModelsError
 from models.recommender import Recommender
 from stream import clients, signature
-from stream.errors import ArtifactRefused, Rejected
+from stream.errors import ArtifactRefused, FreshetError, Rejected, StoreUnreachable
 from stream.messages import CanaryTrial, ModelManifest, decode_manifest, decode_trial, encode, trial_key
+from stream.model_files import model_files, reaching
 from stream.settings import Settings
 from stream.telemetry import Telemetry
 
@@ -34,17 +35,17 @@ log = getLogger(__name__)
 MEGABYTE = 1_000_000
 
 
-def artifact_folder(settings: Settings, url: str) -> Path:
+def artifact_folder(settings: Settings, url: str) -> Folder:
     """Return where an announced artifact lies for this process."""
-    return Path(settings.model_store_url) / url
+    return model_files(settings) / url
 
 
-def manifest_sha256(folder: Path) -> str:
+def manifest_sha256(folder: Folder) -> str:
     """Return the SHA-256 of an artifact's manifest file, which holds those of its other files."""
     return hashlib.sha256((folder / artifact.MANIFEST).read_bytes()).hexdigest()
 
 
-def manifest_of(folder: Path, written: Manifest, *, url: str, announced_at_ms: int) -> ModelManifest:
+def manifest_of(folder: Folder, written: Manifest, *, url: str, announced_at_ms: int) -> ModelManifest:
     """Make the announcement of the artifact in ``folder``, which is ``url`` in the model store."""
     return ModelManifest(
         name=url.partition("/")[0],
@@ -62,7 +63,7 @@ def manifest_of(folder: Path, written: Manifest, *, url: str, announced_at_ms: i
     )
 
 
-def _refuse_too_large(settings: Settings, folder: Path) -> None:
+def _refuse_too_large(settings: Settings, folder: Folder) -> None:
     """Refuse an artifact of more bytes than the settings allow, before any of it is read."""
     size = sum(path.stat().st_size for path in folder.iterdir())
     if size > settings.model_max_mb * MEGABYTE:
@@ -76,15 +77,16 @@ def load_announced(settings: Settings, manifest: ModelManifest) -> Recommender:
     """Load an announced artifact; raises ArtifactRefused with the reason in one line."""
     folder = artifact_folder(settings, manifest.url)
     try:
-        written = (folder / artifact.MANIFEST).read_bytes()
-        if hashlib.sha256(written).hexdigest() != manifest.sha256:
-            raise ArtifactRefused(
-                f"the artifact in {folder} is not the one that was announced "
-                "(its manifest's SHA-256 differs); announce it again"
-            )
-        _refuse_too_large(settings, folder)
-        signature.check(settings, folder, written)
-        recommender = artifact.load(folder, written)
+        with reaching(folder):
+            written = (folder / artifact.MANIFEST).read_bytes()
+            if hashlib.sha256(written).hexdigest() != manifest.sha256:
+                raise ArtifactRefused(
+                    f"the artifact in {folder} is not the one that was announced "
+                    "(its manifest's SHA-256 differs); announce it again"
+                )
+            _refuse_too_large(settings, folder)
+            signature.check(settings, folder, written)
+            recommender = artifact.load(folder, written)
     except OSError as error:
         raise ArtifactRefused(
             f"the artifact in {folder} cannot be read: {error.strerror or error}; "
@@ -158,13 +160,28 @@ class Weights:
         #: What is on trial, kept so that its promotion loads nothing again.
         self._tried: Loaded | None = None
         self.version: str | None = None
+        #: Announcements whose artifacts are in a store that did not answer, by their keys.
+        self._unreached: dict[bytes, bytes] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     async def handle(self, record: "ConsumerRecord[bytes, bytes]") -> None:
         """Take one announcement."""
-        if record.key == self._trial_key:
-            await self._take_on_trial(record.value)
-        elif record.key == self._settings.model_name.encode() and record.value is not None:
-            await self._take_in_force(record.value)
+        async with self._one_at_a_time:
+            await self._take(record.key, record.value)
+
+    async def try_again(self) -> None:
+        """Take the newest announcements whose artifacts could not be fetched, if the store answers now."""
+        async with self._one_at_a_time:
+            for key, value in list(self._unreached.items()):
+                await self._take(key, value)
+
+    async def _take(self, key: bytes | None, value: bytes | None) -> None:
+        if key == self._trial_key:
+            self._unreached.pop(key, None)
+            await self._take_on_trial(value)
+        elif key == self._settings.model_name.encode() and value is not None:
+            self._unreached.pop(key, None)
+            await self._take_in_force(value)
 
     async def _take_in_force(self, value: bytes) -> None:
         try:
@@ -172,8 +189,8 @@ class Weights:
             if manifest.version == self.version:
                 return
             recommender = await self._load(manifest)
-        except (ArtifactRefused, Rejected) as error:
-            self._refuse(error)
+        except (ArtifactRefused, Rejected, StoreUnreachable) as error:
+            self._refuse(error, self._settings.model_name.encode(), value)
             return
         self._swap(recommender)
         self.version = recommender.version
@@ -192,9 +209,9 @@ class Weights:
         try:
             trial = decode_trial(value)
             recommender = await self._load(trial.challenger)
-        except (ArtifactRefused, Rejected) as error:
+        except (ArtifactRefused, Rejected, StoreUnreachable) as error:
             self._end_trial()
-            self._refuse(error)
+            self._refuse(error, self._trial_key, value)
             return
         if recommender.version == self.version:
             self._end_trial()
@@ -220,6 +237,10 @@ class Weights:
             return tried.recommender
         return await asyncio.to_thread(load_announced, self._settings, manifest)
 
-    def _refuse(self, error: ArtifactRefused | Rejected) -> None:
+    def _refuse(self, error: FreshetError, key: bytes, value: bytes) -> None:
         self._telemetry.model_swaps.labels("refused").inc()
-        log.error("announced weights are refused: %s", error)
+        if isinstance(error, StoreUnreachable):
+            self._unreached[key] = value
+            log.error("announced weights cannot be fetched yet: %s", error)
+        else:
+            log.error("announced weights are refused: %s", error)

@@ -32,6 +32,7 @@ TICK_S = 0.5
 SILENT_LIMIT_S = 10.0
 LAG_INTERVAL_S = 2.0
 BROKER_INTERVAL_S = 1.0
+FETCH_INTERVAL_S = 10.0  # from one attempt to fetch weights to the next
 BROKER_LIMIT_S = 5.0
 DRAIN_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0
@@ -144,6 +145,7 @@ class Worker:
                 self._look_for_broker,
                 self._look_at_group,
                 self._measure_lag,
+                self._fetch_again,
                 self._send_held,
                 self._renew_claims,
             )
@@ -241,6 +243,12 @@ class Worker:
             if not self.ready.is_set() and all(self.readiness().values()):
                 self.ready.set()
             await asyncio.sleep(TICK_S if self.ready.is_set() else TICK_S / 10)
+
+    async def _fetch_again(self) -> None:
+        """Ask again for weights whose store did not answer."""
+        while True:
+            await asyncio.sleep(FETCH_INTERVAL_S)
+            await self.weights.try_again()
 
     async def _send_held(self) -> None:
         while self.settings.list_interval_s:

@@ -33,7 +33,7 @@ Partitions = Annotated[
 ]
 ModelStore = Annotated[
     str | None,
-    typer.Option("--model-store", metavar="FOLDER", help="Where artifacts lie [FRESHET_MODEL_STORE]."),
+    typer.Option("--model-store", metavar="FOLDER_OR_URL", help="Where artifacts lie [FRESHET_MODEL_STORE]."),
 ]
 ModelName = Annotated[
     str | None, typer.Option("--model-name", help="Which model of the store [FRESHET_MODEL_NAME].")

@@ -142,6 +142,7 @@ def run_training(
         train_source,
     )
     from stream.signature import private_key
+    from stream.weights import artifact_folder
 
     begun_s = time.monotonic()
     private_key(settings)
@@ -161,7 +162,7 @@ def run_training(
     origin = first_origin(fitted, read, settings=settings_said(settings))
     manifest = asyncio.run(announce_fitted(settings, fitted, announced=announced, origin=origin))
     _print(fitted, train_s=trained_s - read_s)
-    artifact = Path(settings.model_store_url) / manifest.url
+    artifact = str(artifact_folder(settings, manifest.url))
     console.line(f"artifact {artifact}")
     if announced:
         console.line(f"announced {manifest.version} on {settings.topics.models}")

@@ -102,7 +102,7 @@ def _put(file: Path, data: bytes) -> None:
 
 
 def _manifest(data: bytes) -> artifact.Manifest:
-    return artifact.read_manifest("artifact", data)
+    return artifact.read_manifest(Path("artifact"), data)
 
 
 def _manifest_written(manifest: artifact.Manifest) -> bytes:

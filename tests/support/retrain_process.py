@@ -69,7 +69,9 @@ class Shop:
         """Begin with the old events and nothing announced."""
         self.topic = folder / "models-topic"
         self.trial_topic = folder / "models-topic-canary"
-        self.settings = Settings.load(model_store=str(folder / "store"), model_name="shop", **settings)
+        self.settings = Settings.load(
+            **{"model_store": str(folder / "store"), "model_name": "shop", **settings}
+        )
         self.registry = CollectorRegistry()
         self.telemetry = RetrainTelemetry(self.registry)
         self.events = circling()

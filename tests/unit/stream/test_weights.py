@@ -14,7 +14,7 @@ from models import artifact
 from models.canary_config import CanaryConfig
 from models.recommender import Recommender
 from models.segment import SegmentRule
-from stream.errors import ArtifactRefused
+from stream.errors import ArtifactRefused, StoreUnreachable
 from stream.messages import CanaryTrial, ModelManifest, encode, trial_key
 from stream.settings import Settings
 from stream.telemetry import Telemetry
@@ -356,3 +356,45 @@ async def test_what_is_in_force_is_not_put_on_trial(
     await weights.handle(announced(saved(settings)))
     await weights.handle(on_trial(saved(settings)))
     assert taken.tried == [None]
+
+
+async def test_weights_of_a_store_that_does_not_answer_are_fetched_later(
+    settings: Settings,
+    weights: Weights,
+    taken: Taken,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each attempt that fails is counted; once they are there, nothing is asked for again."""
+    away = True
+
+    def fetched(settings: Settings, manifest: ModelManifest) -> Recommender:
+        if away:
+            raise StoreUnreachable("nobody answers")
+        return load_announced(settings, manifest)
+
+    monkeypatch.setattr("stream.weights.load_announced", fetched)
+    await weights.handle(announced(saved(settings)))
+    await weights.try_again()
+    assert swaps(registry) == (0, 2)
+    away = False
+    await weights.try_again()
+    await weights.try_again()
+    assert taken.versions == ["gru-0"]
+    assert swaps(registry) == (1, 2)
+
+
+async def test_what_could_not_be_fetched_is_forgotten_when_newer_weights_come(
+    settings: Settings, weights: Weights, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older ones never come in force."""
+
+    def absent(*_: object) -> Recommender:
+        raise StoreUnreachable("nobody answers")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stream.weights.load_announced", absent)
+        await weights.handle(announced(saved(settings)))
+    await weights.handle(announced(saved(settings, seed=1)))
+    await weights.try_again()
+    assert taken.versions == ["gru-1"]
