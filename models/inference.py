@@ -17,6 +17,8 @@ from models.vocabulary import UNKNOWN_ROW
 # halves the work of a step.
 PROJECTED_NUMBERS = 50_000_000
 
+BLOCK_ITEMS = 1 << 15
+
 
 class Frozen:
     """What serving computes of a network that no longer changes."""
@@ -48,8 +50,13 @@ class Frozen:
                 )  # each event has one behaviour
             self._table = table
             bias = network.bias if prior is None else network.bias + prior
-            vectors = (network.item_vectors(), bias[:, None])
-            self._vectors = torch.cat(vectors, 1).contiguous()  # (N, H + 1)
+            units = network.config.units
+            self._vectors = torch.empty(len(bias), units + 1)  # (N, H + 1)
+            self._vectors[:, units] = bias
+            # Some at a time: sums of all would for a moment take as much memory again, beside old weights.
+            for begin in range(0, len(bias), BLOCK_ITEMS):
+                rows = torch.arange(begin, min(begin + BLOCK_ITEMS, len(bias)))
+                self._vectors[rows, :units] = network.item_vectors(rows)
 
     def gates(self, inputs: Inputs) -> Tensor:
         """(..., G*H) what ``Network.gates`` gives."""

@@ -1,6 +1,8 @@
 """A recommender saved and loaded is the same; anything else is refused with the file's name."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from models import artifact
 from models.errors import ArtifactError
 from models.memory import Memories
 from models.networks import CellName
+from tests.support.kafka_broker import PROJECT
 from tests.support.recommenders import small_recommender
 
 
@@ -165,3 +168,13 @@ def test_an_artifact_of_an_earlier_version_serves_as_it_did() -> None:
     memories = Memories.of([[1, 5, 3], [2]], [[3], []], [1, 2])
     scores = json.loads((golden.parent / "artifact-scores.golden").read_text())
     np.testing.assert_allclose(loaded.scores(states, memories), scores, atol=1e-5)
+
+
+def test_loading_takes_no_more_memory_than_what_is_loaded(tmp_path: Path) -> None:
+    """Beside the weights in force there is then never more than the new ones."""
+    command = [sys.executable, "-m", "tests.support.large_artifact", str(tmp_path / "large"), "200000"]
+    subprocess.run(command, cwd=PROJECT, check=True)
+    told = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    _, second, peak = map(int, told.split())
+    assert second > 200_000 * 100 * 4
+    assert peak < 1.3 * second
