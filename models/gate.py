@@ -10,6 +10,7 @@ Axes: T targets, U users with one.
 """
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple, Self
@@ -30,15 +31,39 @@ from models.recurrent import NetworkSystem
 from models.splits import Split
 from models.vocabulary import UNKNOWN_ROW, Vocabulary
 
-Reason = Literal["better", "not better", "too few users", "covers too little"]
+Reason = Literal[
+    "better", "not better", "too few users", "covers too little", "lists too much that is unseen", "too slow"
+]
 
 
 class Standing(NamedTuple):
-    """What one of the two was worth on the held-back events."""
+    """What one of the two was worth on the held-back events.
+
+    ``coverage`` is of the catalogue, ``unseen_share`` of the listed items those that nobody had before the
+    held-back events, ``list_s`` the processor's seconds for a list, states advanced and all. NaN: not
+    measured.
+    """
 
     mrr: float
     hit_rate: float
     coverage: float
+    unseen_share: float = math.nan
+    list_s: float = math.nan
+
+
+class Looked(NamedTuple):
+    """Where each target stood in the list made before it (T,) (0: nowhere), and of `Standing` the rest."""
+
+    places: NDArray[np.int64]
+    coverage: float
+    unseen_share: float
+    list_s: float
+
+    @property
+    def standing(self) -> Standing:
+        """What the lists were worth."""
+        mrr, hit_rate = reciprocal_ranks(self.places).mean(), hits(self.places).mean()
+        return Standing(float(mrr), float(hit_rate), *self[1:])
 
 
 @dataclass(frozen=True)
@@ -79,7 +104,10 @@ class Verdict:
     @classmethod
     def from_report(cls, said: Mapping[str, Any]) -> Self:
         """The verdict that ``as_report`` told of, in a file where NaN is null."""
-        standings = {role: Standing(**said[role]) for role in ("champion", "challenger")}
+        standings = {
+            role: Standing(**{name: math.nan if one is None else one for name, one in said[role].items()})
+            for role in ("champion", "challenger")
+        }
         low = math.nan if said["gain_low"] is None else said["gain_low"]
         known = {one.name: said[one.name] for one in fields(cls)}
         return cls(**known | standings | {"gain_low": low})
@@ -140,14 +168,21 @@ class HeldBack:
         split = self.split
         return np.repeat(np.arange(len(split.begin)), split.end - split.begin)
 
-    def places(self, recommender: Recommender, cutoff: int) -> tuple[NDArray[np.int64], float]:
-        """(T,) where each target stood in the list made before it (0: nowhere), and the lists' coverage."""
+    def places(self, recommender: Recommender, cutoff: int) -> Looked:
+        """Make the list before each target, and look where the target stands in it."""
+        began_s = time.process_time()
         lists = next_event_lists(
             NetworkSystem(recommender), self.split, cutoff, popularity=recommender.popularity
         )
+        took_s = time.process_time() - began_s
         target = self.split.item[self.split.targets]
-        found = places(lists.rows, np.where(target == UNKNOWN_ROW, -2, target))
-        return found, catalogue_coverage(lists.rows, self.split.candidates)
+        listed = lists.rows[lists.rows > UNKNOWN_ROW]
+        return Looked(
+            places(lists.rows, np.where(target == UNKNOWN_ROW, -2, target)),
+            catalogue_coverage(lists.rows, self.split.candidates),
+            float(self.split.cold[listed].mean()) if len(listed) else math.nan,
+            took_s / max(1, len(target)),
+        )
 
 
 def judge(champion: Recommender, challenger: Recommender, held_back: HeldBack, config: GateConfig) -> Verdict:
@@ -155,12 +190,9 @@ def judge(champion: Recommender, challenger: Recommender, held_back: HeldBack, c
     split = held_back.split
     if not split.n_targets:
         raise TrainingError("no user has done anything since that neither model has learnt from")
-    found = [held_back.places(one, config.cutoff) for one in (champion, challenger)]
-    before, after = (
-        Standing(float(reciprocal_ranks(place).mean()), float(hits(place).mean()), coverage)
-        for place, coverage in found
-    )
-    gains = reciprocal_ranks(found[1][0]) - (1 + config.least_gain) * reciprocal_ranks(found[0][0])
+    old, new = (held_back.places(one, config.cutoff) for one in (champion, challenger))
+    before, after = old.standing, new.standing
+    gains = reciprocal_ranks(new.places) - (1 + config.least_gain) * reciprocal_ranks(old.places)
     n_users = len(split.begin)
     low = lowest_gain(mean_by_user(gains, held_back.user, n_users), config)
     return Verdict(
@@ -188,4 +220,8 @@ def _reason(champion: Standing, challenger: Standing, low: float, n_users: int, 
         return "not better"
     if challenger.coverage < config.least_coverage * champion.coverage:
         return "covers too little"
+    if challenger.unseen_share > max(config.most_unseen, champion.unseen_share):
+        return "lists too much that is unseen"
+    if challenger.list_s > config.most_time * champion.list_s:
+        return "too slow"
     return "better"

@@ -14,8 +14,10 @@ from stream.step import Batch, process
 
 TOGETHER = 500
 
-#: What float32 leaves open between a product over one row and the same over many.
+#: What float32 leaves open between a product over one row and the same over many: of scores of about 10,
+#: and of larger ones in proportion.
 SCORE_TOLERANCE = 1e-4
+USUAL_SCORE = 10.0
 
 
 class _Record(NamedTuple):
@@ -58,9 +60,11 @@ def same_items(one: Sequence[ListItem], other: Sequence[ListItem]) -> bool:
     """
     if len(one) != len(other):
         return False
-    if any(abs(a.score - b.score) > SCORE_TOLERANCE for a, b in zip(one, other, strict=True)):
+    largest = max((abs(item.score) for item in other), default=0.0)
+    tolerance = SCORE_TOLERANCE * max(1.0, largest / USUAL_SCORE)
+    if any(abs(a.score - b.score) > tolerance for a, b in zip(one, other, strict=True)):
         return False
     moved = [(a, b) for a, b in zip(one, other, strict=True) if a.item_id != b.item_id]
     there = {item.item_id: item.score for item in other}
     worst = other[-1].score if other else 0.0
-    return all(abs(there.get(a.item_id, worst) - a.score) <= SCORE_TOLERANCE for a, _ in moved)
+    return all(abs(there.get(a.item_id, worst) - a.score) <= tolerance for a, _ in moved)

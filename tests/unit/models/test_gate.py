@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from models.blend import RANGES, Blend
-from models.gate import HeldBack, Standing, Verdict, judge, lowest_gain
+from models.gate import HeldBack, Looked, Standing, Verdict, judge, lowest_gain
 from models.gate_config import GateConfig
 from models.metrics import Ratio
 from models.neighbours import ItemNeighbours
@@ -104,6 +104,57 @@ def test_a_challenger_that_lists_little_does_not_pass(vocabulary: Vocabulary) ->
     assert judge(champion, always, held_back, config).reason == "covers too little"
 
 
+def looked(monkeypatch: pytest.MonkeyPatch, **changed: float) -> None:
+    """Let the challenger, which is looked at second, be found to differ in this as well."""
+    places, found = HeldBack.places, []
+
+    def look(held_back: HeldBack, recommender: Recommender, cutoff: int) -> Looked:
+        found.append(places(held_back, recommender, cutoff)._replace(list_s=0.001))
+        return found[-1]._replace(**changed) if len(found) == 2 else found[-1]
+
+    monkeypatch.setattr(HeldBack, "places", look)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"list_s": 0.0031}, "too slow"),
+        ({"list_s": 0.0029}, "better"),
+        ({"unseen_share": 0.51}, "lists too much that is unseen"),
+        ({"unseen_share": 0.49}, "better"),
+        ({"unseen_share": math.nan}, "better"),
+    ],
+)
+def test_a_better_challenger_that_is_slow_or_guesses_does_not_pass(
+    vocabulary: Vocabulary,
+    held_back: HeldBack,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, float],
+    reason: str,
+) -> None:
+    """However good its lists are."""
+    looked(monkeypatch, **changed)
+    verdict = judge(knowing(3, vocabulary), knowing(1, vocabulary), held_back, GateConfig())
+    assert verdict.reason == reason
+
+
+def test_as_many_unseen_items_as_the_champion_lists_are_no_reason(
+    vocabulary: Vocabulary, held_back: HeldBack
+) -> None:
+    """Where most of the catalogue is new, any lists are full of it."""
+    only = replace(held_back.split, train=held_back.split.train[:1])
+    verdict = judge(knowing(3, vocabulary), knowing(1, vocabulary), HeldBack(only), GateConfig())
+    assert verdict.champion.unseen_share > 0.5
+    assert verdict.reason == "better"
+
+
+def test_what_is_listed_is_told_with_what_it_costs(vocabulary: Vocabulary, held_back: HeldBack) -> None:
+    """Every item had been had; a list took some time."""
+    standing = held_back.places(knowing(1, vocabulary), 20).standing
+    assert standing.unseen_share == 0
+    assert 0 < standing.list_s < 1
+
+
 def test_only_events_from_the_cut_on_with_one_before_them_are_targets(vocabulary: Vocabulary) -> None:
     """As live quality counts them: a first event met no list."""
     late = circling(1).filter(pl.col("timestamp") >= CUT_MS).with_columns(pl.lit("late").alias("user_id"))
@@ -129,11 +180,20 @@ def test_a_verdict_can_be_read_from_its_report(low: float) -> None:
     """The figures have names to any depth; what was not measured is null in a file."""
     verdict = Verdict("better", Standing(0.2, 0.4, 1.0), Standing(0.3, 0.5, 0.9), 0.1, low, 99, 30)
     report = verdict.as_report()
-    assert report["challenger"] == {"mrr": 0.3, "hit_rate": 0.5, "coverage": 0.9}
+    assert {name: report["challenger"][name] for name in ("mrr", "hit_rate", "coverage")} == {
+        "mrr": 0.3,
+        "hit_rate": 0.5,
+        "coverage": 0.9,
+    }
     assert report["promoted"] is True
-    read = Verdict.from_report(report | {"gain_low": None if math.isnan(low) else low})
+    unmeasured = report["challenger"] | {"unseen_share": None, "list_s": None}
+    read = Verdict.from_report(
+        report | {"gain_low": None if math.isnan(low) else low, "challenger": unmeasured}
+    )
     assert read.words == verdict.words
-    assert (read.champion, read.challenger, read.gain) == (verdict.champion, verdict.challenger, 0.1)
+    assert read.challenger[:3] == verdict.challenger[:3]
+    assert math.isnan(read.challenger.list_s)
+    assert read.gain == 0.1
 
 
 def test_the_low_end_is_lower_where_users_disagree() -> None:

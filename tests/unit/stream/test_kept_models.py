@@ -21,7 +21,9 @@ from tests.support.recommenders import small_recommender
 from tests.support.retrain_process import FileTopic, Shop
 
 RULE = Settings.load().segment_rule
-BETTER = Verdict("better", Standing(0.2, 0.4, 1.0), Standing(0.3, 0.5, 0.9), 0.1, 0.05, 99, 30)
+BETTER = Verdict(
+    "better", Standing(0.2, 0.4, 1.0, 0.0, 0.001), Standing(0.3, 0.5, 0.9, 0.1, 0.002), 0.1, 0.05, 99, 30
+)
 WORSE = replace(BETTER, reason="not better", gain_low=-0.02)
 WORSE_WORDS = "not better: MRR 0.3000 against 0.2000, at least -0.0200, 99 events of 30 users"
 

@@ -48,7 +48,15 @@ def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             # A seed of its own for each: within a second, equal weights are one version.
             training=replace(config.training, epochs=1, seed=10 + len(reasons), validation_share=0.0),
         )
-        verdict = Verdict(reasons.pop(0), Standing(0.2, 0.4, 1.0), Standing(0.3, 0.5, 0.9), 0.1, 0.05, 99, 30)
+        verdict = Verdict(
+            reasons.pop(0),
+            Standing(0.2, 0.4, 1.0, 0.0, 0.001),
+            Standing(0.3, 0.5, 0.9, 0.1, 0.002),
+            0.1,
+            0.05,
+            99,
+            30,
+        )
         return Challenge(kind, fitted, newest_ms(past), verdict)
 
     monkeypatch.setattr(retrain_job, "challenge", challenge)
@@ -127,8 +135,8 @@ async def test_a_better_challenger_is_announced(shop: Shop, verdicts: list[str])
     assert origin.held_back == 4 * 30
     assert origin.settings["retrain_keep"] == 1
     assert not origin.refused
-    assert origin.verdict["champion"] == {"mrr": 0.2, "hit_rate": 0.4, "coverage": 1.0}
-    assert origin.verdict["challenger"] == {"mrr": 0.3, "hit_rate": 0.5, "coverage": 0.9}
+    assert origin.verdict["champion"] == Standing(0.2, 0.4, 1.0, 0.0, 0.001)._asdict()
+    assert origin.verdict["challenger"] == Standing(0.3, 0.5, 0.9, 0.1, 0.002)._asdict()
     for role, mrr in (("champion", 0.2), ("challenger", 0.3)):
         labels = {"role": role, "metric": "mrr"}
         assert shop.registry.get_sample_value("freshet_model_quality", labels) == mrr
