@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.behavior import Behavior
+from models.vocabulary import UNKNOWN_ROW
 from stream.clock import now_ms
 from stream.effects import Effects, Outgoing
 from stream.effects import Record as SourceRecord
@@ -101,6 +102,7 @@ class Dispatch:
         if quality.events:
             telemetry.prequential_events.inc(quality.events)
             telemetry.prequential_reciprocal_rank.inc(quality.reciprocal_rank)
+            telemetry.prequential_unknown.inc(quality.rows.count(UNKNOWN_ROW))
             for cutoff, hits in quality.hits.items():
                 telemetry.prequential_hits.labels(str(cutoff)).inc(hits)
         for watcher in self.watchers:

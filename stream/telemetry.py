@@ -114,6 +114,11 @@ class Telemetry:
             "Sum of 1/place of those items in their lists.",
             registry=registry,
         )
+        self.prequential_unknown = Counter(
+            "freshet_prequential_unknown",
+            "Those whose item the weights that serve the user do not know: no list could hold it.",
+            registry=registry,
+        )
 
     def _models(self, registry: CollectorRegistry) -> None:
         """Make the instruments of weights and of the job that makes them."""

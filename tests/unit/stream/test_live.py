@@ -40,6 +40,7 @@ def test_figures_are_those_of_the_instruments(shop: Shop) -> None:
     assert sample.measured == read("freshet_prequential_events_total") == 2
     assert sample.hits == read("freshet_prequential_hits_total", {"cutoff": "5"}) == 1
     assert sample.reciprocal_rank == read("freshet_prequential_reciprocal_rank_total") == 1 / 3
+    assert read("freshet_prequential_unknown_total") == 1
 
 
 def test_popularity_is_judged_by_the_same_events(shop: Shop) -> None:

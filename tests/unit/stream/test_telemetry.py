@@ -19,6 +19,7 @@ CONTRACT = {
     "freshet_prequential_events": (),
     "freshet_prequential_hits": ("cutoff",),
     "freshet_prequential_reciprocal_rank": (),
+    "freshet_prequential_unknown": (),
     "freshet_model": ("version",),
     "freshet_model_trained_timestamp_seconds": (),
     "freshet_model_swaps": ("outcome",),
