@@ -29,7 +29,7 @@ from models.sequences import Segments, cut, with_targets
 from models.training import Epoch, Progress, TrainingConfig, refine
 from models.vocabulary import UNKNOWN_ROW, Vocabulary
 
-WARM = TrainingConfig(epochs=2, learning_rate=0.003, last_rate=0.0003, validation_share=0.0, refit=False)
+WARM = TrainingConfig(epochs=4, learning_rate=0.003, last_rate=0.0003, validation_share=0.0, refit=False)
 
 
 MINUTE_MS = 60_000

@@ -109,7 +109,7 @@ class Policy:
                 continue
             held_back = HeldBack.of(walked, self.recommender.vocabulary, begin_ms)
             if held_back.split.n_targets:
-                found, _ = held_back.places(self.recommender, CUTOFF)
+                found = held_back.places(self.recommender, CUTOFF).places
                 self.ranks += float(reciprocal_ranks(found).sum())
                 self.targets += len(found)
 
@@ -162,7 +162,7 @@ def updates(events: pl.DataFrame) -> dict[str, Any]:
         )
         recommender = warm.recommender
         held_back = HeldBack.of(seen, recommender.vocabulary, now_ms)
-        ranks = [reciprocal_ranks(held_back.places(one.recommender, CUTOFF)[0]) for one in (warm, full)]
+        ranks = [reciprocal_ranks(held_back.places(one.recommender, CUTOFF).places) for one in (warm, full)]
         rows.append(
             {
                 "events": past.height,
