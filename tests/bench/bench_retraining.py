@@ -7,7 +7,8 @@ python -m tests.bench.bench_retraining shuffled|warm FILE --columns ... [--trial
 *intervals*: the first day is trained on. From then on each hour's events are foretold (lists of 20,
 the walk of the gate), by weights that are never made anew, or by a warm update every 24, 6 or 1
 hours; "light" refreshes the counts every 5 minutes between hourly updates. All policies foretell the
-same events and begin with the same weights; no event is learnt from before it was foretold.
+same events and begin with the same weights; no event is learnt from before it was foretold. It fails where
+they are not worth more in this order, or the last less than one and a half times the first.
 
 *updates*: ten warm updates in a row, one an hour, each beside a full training on the same events, as
 `freshet retrain` makes both; they foretell the hour after. It fails where an update takes more than a tenth
@@ -27,42 +28,30 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 
+from models.errors import TrainingError
 from models.features import DAY_MS, HOUR_MS
 from models.fitting import Fitted, train_from_frame
-from models.gate import HeldBack, Verdict, judge
-from models.gate_config import GateConfig
+from models.gate import HeldBack
 from models.metrics import reciprocal_ranks
 from models.recommender import Recommender
-from models.succession import SuccessionConfig, TooFewEvents, held_back_from_ms, train_afresh
-from models.training import TrainingConfig
-from models.warm import WarmConfig, light_refresh, warm_update
-from stream.cli.options import parse_columns
-from stream.datasets import load_events
+from models.succession import SuccessionConfig, train_afresh
+from models.warm import light_refresh, warm_update
+from tests.bench.clicks import before, sampled
 from tests.bench.environment import environment
+from tests.bench.gate_trials import gate
+from tests.bench.retraining_chart import draw
 
 CUTOFF = 20
 LIGHT_MS = 5 * 60_000
-CHALLENGER_MS = 6 * HOUR_MS
-
-
-def sampled(path: Path, columns: str | None, share: float) -> pl.DataFrame:
-    """The events of a share of the users, by a hash of their ids, in order of time."""
-    events = load_events(path, columns=parse_columns(columns), time_unit="ms").sort("timestamp")
-    return events.filter(pl.col("user_id").hash(seed=1) % 10_000 < round(share * 10_000))
-
-
-def before(events: pl.DataFrame, end_ms: int) -> pl.DataFrame:
-    """What happened before a time."""
-    return events.filter(pl.col("timestamp") < end_ms)
 
 
 @dataclass
@@ -74,18 +63,23 @@ class Policy:
     light: bool
     recommender: Recommender
     until_ms: int
-    ranks: float = 0.0
-    targets: int = 0
+    ranks: list[float] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
     updates: int = 0
     update_s: float = 0.0
 
     def begin(self, events: pl.DataFrame, hour: int, now_ms: int) -> None:
-        """Make the weights anew where it is time."""
+        """Make the weights anew where it is time and there is something to learn."""
+        self.ranks.append(0.0)
+        self.targets.append(0)
         if not self.hours or hour % self.hours or now_ms <= self.until_ms + 1:
             return
         began_s = time.process_time()
         past = before(events, now_ms)
-        fitted = warm_update(self.recommender, past, until_ms=self.until_ms, trained_at_ms=now_ms)
+        try:
+            fitted = warm_update(self.recommender, past, until_ms=self.until_ms, trained_at_ms=now_ms)
+        except TrainingError:  # hours without a click
+            return
         self.recommender, self.until_ms = fitted.recommender, now_ms - 1
         self.updates += 1
         self.update_s += time.process_time() - began_s
@@ -110,15 +104,25 @@ class Policy:
             held_back = HeldBack.of(walked, self.recommender.vocabulary, begin_ms)
             if held_back.split.n_targets:
                 found = held_back.places(self.recommender, CUTOFF).places
-                self.ranks += float(reciprocal_ranks(found).sum())
-                self.targets += len(found)
+                self.ranks[-1] += float(reciprocal_ranks(found).sum())
+                self.targets[-1] += len(found)
+
+    @property
+    def mrr(self) -> float:
+        """What it was worth so far."""
+        return sum(self.ranks) / max(1, sum(self.targets))
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What it was worth and what it cost."""
-        mean_s = self.update_s / self.updates if self.updates else None
-        mrr = self.ranks / self.targets if self.targets else None
-        return {"mrr": mrr, "targets": self.targets, "updates": self.updates, "mean_update_cpu_s": mean_s}
+        """What it was worth, in all and by the hour, and what it cost."""
+        return {
+            "mrr": self.mrr,
+            "targets": sum(self.targets),
+            "updates": self.updates,
+            "mean_update_cpu_s": self.update_s / self.updates if self.updates else None,
+            "targets_by_hour": self.targets,
+            "reciprocal_ranks_by_hour": self.ranks,
+        }
 
 
 def intervals(events: pl.DataFrame, *, light: bool, days: int) -> dict[str, Any]:
@@ -129,18 +133,24 @@ def intervals(events: pl.DataFrame, *, light: bool, days: int) -> dict[str, Any]
     began_s = time.process_time()
     first = train_from_frame(before(events, begin_ms), trained_at_ms=begin_ms).recommender
     full_s = time.process_time() - began_s
-    planned = [("none", 0, False), ("24 h", 24, False), ("6 h", 6, False), ("1 h", 1, False)]
+    planned = [("never", 0, False), ("24 h", 24, False), ("6 h", 6, False), ("1 h", 1, False)]
     planned += [("1 h and light", 1, True)] if light else []
     policies = [Policy(*plan, first, begin_ms - 1) for plan in planned]
     for hour, now_ms in enumerate(range(begin_ms, end_ms, HOUR_MS)):
         for policy in policies:
             policy.begin(events, hour, now_ms)
             policy.foretell(events, now_ms)
-        shown = ", ".join(f"{one.name} {one.ranks / max(1, one.targets):.4f}" for one in policies)
+        shown = ", ".join(f"{one.name} {one.mrr:.4f}" for one in policies)
         print(f"hour {hour + 1}: {shown}", flush=True)
     found = {policy.name: policy.figures for policy in policies}
-    return {"events": events.height, "first_training_cpu_s": full_s, "policies": found}
+    worth = [policy.mrr for policy in policies]
+    failed = [] if worth == sorted(worth) else ["to make weights more often is not worth more"]
+    if worth[-1] < MOST_OFTEN_WORTH * worth[0]:
+        failed.append(f"it is worth {worth[-1] / worth[0]:.2f} times as much")
+    return {"events": events.height, "first_training_cpu_s": full_s, "policies": found, "failed": failed}
 
+
+MOST_OFTEN_WORTH = 1.5  # of never
 
 UPDATES = 10
 UPDATES_FROM_HOURS = 80  # the fourth afternoon: the fifth has hours without a click
@@ -194,99 +204,6 @@ def timed(make: Callable[[], Fitted]) -> tuple[Fitted, float]:
     return made, time.process_time() - began_s
 
 
-CHAMPIONS = 10
-LEAST_PASSED = 0.9
-QUICK = TrainingConfig(epochs=1, refit=False)
-
-
-class Bout(NamedTuple):
-    """A champion's part of the trials: what both sides know, and what they are judged by."""
-
-    known_ms: int
-    cut_ms: int
-    end_ms: int
-    seen: pl.DataFrame
-    later: pl.DataFrame
-
-    @classmethod
-    def of(cls, events: pl.DataFrame, known_ms: int) -> Self:
-        """One whose champion knows the day before ``known_ms``."""
-        end_ms = known_ms + CHALLENGER_MS
-        since = events.filter(pl.col("timestamp") >= known_ms - DAY_MS)
-        seen = before(since, end_ms)
-        cut_ms = held_back_from_ms(seen, known_ms - 1, GateConfig())
-        return cls(known_ms, cut_ms, end_ms, seen, before(since, end_ms + HOUR_MS))
-
-    def verdicts(self, old: Recommender, new: Recommender, seed: int) -> tuple[Verdict, Verdict]:
-        """What the gate says, and what the hour after it says, which it cannot know."""
-        config = GateConfig(seed=seed)
-        held_back, after = (
-            HeldBack.of(frame, new.vocabulary, cut_ms, targets=config.targets, seed=seed)
-            for frame, cut_ms in ((self.seen, self.cut_ms), (self.later, self.end_ms))
-        )
-        return judge(old, new, held_back, config), judge(old, new, after, config)
-
-
-def gate(events: pl.DataFrame, *, kind: str, trials: int) -> dict[str, Any]:
-    """Let challengers of a kind come to the gate."""
-    first_ms, last_ms = int(events["timestamp"][0]), int(events["timestamp"][-1])
-    between_ms = (last_ms - first_ms - DAY_MS - CHALLENGER_MS - HOUR_MS) // (CHAMPIONS - 1)
-    found: list[tuple[Verdict, Verdict]] = []
-    for number in range(CHAMPIONS):
-        try:
-            bout = Bout.of(events, first_ms + DAY_MS + number * between_ms)
-        except TooFewEvents as reason:  # the fifth day has hours without a click
-            print(f"no trial of champion {number + 1}: {reason}", flush=True)
-            continue
-        champion = train_from_frame(before(bout.seen, bout.known_ms), trained_at_ms=0).recommender
-        past = before(bout.seen, bout.cut_ms)
-        old = light_refresh(champion, past, refreshed_at_ms=0)
-        for seed in range(number, trials, CHAMPIONS):
-            new = _challenger(kind, champion, past, bout.known_ms, seed)
-            found.append(bout.verdicts(old, new, seed))
-            gate_says, truth = found[-1]
-            print(f"trial {len(found)}: {gate_says.words}; afterwards {truth.words}", flush=True)
-    return {"events": events.height, "kind": kind, "trials": len(found), **_told(kind, found)}
-
-
-def _told(kind: str, found: list[tuple[Verdict, Verdict]]) -> dict[str, Any]:
-    """The counts of the trials, and what of them should not be."""
-    better = [gate_says for gate_says, truth in found if truth.promoted]
-    let_through = sum(one.promoted for one in better)
-    passed = sum(gate_says.promoted for gate_says, _ in found)
-    worse = sum(gate_says.promoted and truth.gain < 0 for gate_says, truth in found)
-    failed = []
-    if kind == "shuffled" and passed:
-        failed.append(f"{passed} challengers trained on shuffled items passed")
-    if kind == "warm" and let_through < LEAST_PASSED * len(better):
-        failed.append(f"{let_through} of {len(better)} better challengers passed")
-    return {
-        "passed": passed,
-        "better": len(better),
-        "better_passed": let_through,
-        "worse_passed": worse,
-        "mean_gain": float(np.mean([gate_says.gain for gate_says, _ in found])),
-        "failed": failed,
-    }
-
-
-def _challenger(
-    kind: str, champion: Recommender, past: pl.DataFrame, known_ms: int, seed: int
-) -> Recommender:
-    """One trained on items that mean nothing, or one that goes on from the champion."""
-    if kind == "warm":
-        warm = WarmConfig(replace(WarmConfig().training, seed=seed))
-        made = warm_update(champion, past, until_ms=known_ms - 1, trained_at_ms=seed, config=warm)
-        return made.recommender
-    shuffled = past.with_columns(pl.col("item_id").shuffle(seed=seed))
-    # The rows of the items are those of the others, whose order does not come from the shuffled events.
-    vocabulary = champion.vocabulary.extended(past)
-    training = replace(QUICK, seed=seed)
-    return train_from_frame(
-        shuffled, trained_at_ms=seed, training=training, vocabulary=vocabulary
-    ).recommender
-
-
 def main() -> None:
     """Measure, print, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -298,6 +215,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=5)
     parser.add_argument("--light", action="store_true")
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--chart", type=Path, help="of intervals or updates, as SVG")
     given = parser.parse_args()
     torch.set_num_threads(1)
     events = sampled(given.file, given.columns, given.share)
@@ -311,6 +229,8 @@ def main() -> None:
     print(text)
     if given.report is not None:
         given.report.write_text(text + "\n")
+    if given.chart is not None:
+        draw(given.chart, figures)
     if figures.get("failed"):
         sys.exit("; ".join(figures["failed"]))
 
