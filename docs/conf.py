@@ -18,6 +18,8 @@ highlight_language = "none"
 # Two hyphens are the beginning of an option, not a dash.
 smartquotes = False
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 
