@@ -18,9 +18,15 @@ INCLUDED: Final = re.compile(r'^```\{include\} \S*README\.md\n:start-after: "\\n
 
 FOLDERS: Final = {
     "docs/clients": "clients/README.md",
+    "docs/explanation": "explanation/index.md",
+    "docs/how-to": "how-to/index.md",
+    "docs/reference": "reference/index.md",
     "stream/schemas": "reference/messages.md",
 }
 """Folders of which a page of the site tells."""
+
+POINTER: Final = re.compile(r"^\*In the repository the text .*\*\n\n?", re.MULTILINE)
+"""A line for whoever reads a page where it lies, which the site has no use for."""
 
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|/)([^)\s]+)\)")
 
@@ -44,7 +50,7 @@ def relocated(text: str, file: str) -> str:
 
     ``file`` is its path in the project. Raises ``KeyError`` for a section of the README that is on no page.
     """
-    pages = readme_pages()
+    pages, text = readme_pages(), POINTER.sub("", text)
 
     def changed(link: re.Match[str]) -> str:
         words, (target, _, anchor) = link[1], link[2].partition("#")

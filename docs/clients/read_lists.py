@@ -16,6 +16,7 @@ async def read(brokers: str, topic: str, group: str, count: int) -> None:
         group_id=group,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        isolation_level="read_committed",  # under exactly_once; otherwise it makes no difference
     )
     async with consumer:
         while count > 0:

@@ -75,9 +75,9 @@ def list_models(
     from stream.model_store import ModelStore as Store
     from stream.models_topic import ModelsTopic
 
+    store = Store(settings)
     standing = asyncio.run(ModelsTopic(settings).standing())
     in_force = None if standing.in_force is None else standing.in_force.version
-    store = Store(settings)
     found = kept_models(store, standing)
     if as_json:
         console.json_text([asdict(one) for one in found])

@@ -132,7 +132,9 @@ def run_training(
 ) -> None:
     """Train on ``source`` (None: the topics), store, announce, and tell how it went."""
     from stream.clients import topic_partitions
+    from stream.compression import open_data
     from stream.exclusion import Exclusions
+    from stream.model_files import model_files
     from stream.retraining import (
         announce_fitted,
         first_origin,
@@ -145,7 +147,12 @@ def run_training(
     from stream.weights import artifact_folder
 
     begun_s = time.monotonic()
+    # What is wrong here is said before a broker is asked.
     private_key(settings)
+    model_files(settings)
+    if source is not None:
+        with open_data(source.events):
+            pass
     if announced:
         # Told before the training, not after it.
         asyncio.run(topic_partitions(settings, settings.topics.models))

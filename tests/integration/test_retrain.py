@@ -83,7 +83,8 @@ def test_a_run_reads_compares_announces_and_is_rolled_back(
     figures = json.loads(report.read_text())
     assert figures["kind"] == "warm"
     assert figures["gate"]["targets"] == 120
-    assert set(figures["gate"]["champion"]) == {"mrr", "hit_rate", "coverage"}
+    measured = {"mrr", "hit_rate", "coverage", "unseen_share", "list_s"}
+    assert set(figures["gate"]["champion"]) == measured
     assert figures["outcome"] == ("promoted" if figures["gate"]["gain_low"] > 0 else "refused")
     assert (figures["refused_version"] is None) == (figures["outcome"] == "promoted")
     if figures["outcome"] == "promoted":
