@@ -9,13 +9,13 @@ from tests.support.deployment import Sent, event
 from tests.support.handover_run import Plan, run, verify
 from tests.support.kafka_broker import KafkaBroker
 
-PLAN = Plan(backlog=4_000, events_per_s=100, retrainings=2)
+PLAN = Plan(backlog=4_000, events_per_s=60, retrainings=2)
 
 
 @pytest.fixture(scope="module")
 def visited() -> Simulation:
     """A small shop that is visited for longer than the test takes."""
-    return simulate(SimulationConfig(events=24_000, users=400, items=400))
+    return simulate(SimulationConfig(events=40_000, users=600, items=400))
 
 
 def test_no_list_is_missed_and_none_is_of_two_versions(

@@ -64,7 +64,7 @@ def test_live_counters_equal_offline_evaluation_of_the_same_events(
     live = fed(Partition(Serving(recommender), RULES), events).quality
     held_back = HeldBack.of(events, recommender.vocabulary, int(events["timestamp"].min()))
     split = held_back.split
-    found, _ = held_back.places(recommender, RULES.list_size)
+    found = held_back.places(recommender, RULES.list_size).places
     in_order = found[np.argsort(split.log.time_ms[split.targets])].tolist()
     assert live.events == split.n_targets == events.height - events["user_id"].n_unique()
     assert live.hits == {
