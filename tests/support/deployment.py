@@ -266,7 +266,7 @@ class Deployment:
         finally:
             client.close()
 
-    def wait_served(self, *workers: WorkerProcess, within_s: float = 60.0) -> None:
+    def wait_served(self, *workers: WorkerProcess, within_s: float = 120.0) -> None:
         """Return when everything sent so far is delivered and committed; fails when a worker ends."""
 
         def served() -> bool:
