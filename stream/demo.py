@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -173,8 +174,8 @@ async def run_demo(
     """Feed the events at ``rate`` a second (0: as fast as they are taken); returns once all are served.
 
     ``ready`` is called with what to look at as soon as the worker is. With ``retrain`` a second training
-    begins once half of the events are fed; one that has not ended when they are served is given up.
-    Ends early, with what was reached, when cancelled.
+    begins once half of the events are fed, and the last quarter waits for its end, so that some are served
+    by what it made. Ends early, with what was reached, when cancelled.
     """
     settings = demo_settings(folder, broker.bootstrap)
     broker.create_topics({spec.name: spec.partitions for spec in topic_specs(settings)})
@@ -182,15 +183,15 @@ async def run_demo(
     worker = Worker(settings, fetch_wait_ms=FETCH_WAIT_MS)
     audience = Audience(lambda: worker.recommending.serving, list_size=settings.list_size)
     worker.recommending.dispatch.watchers.append(audience)
-    halfway = asyncio.Event()
+    second = _Second(asyncio.Event(), asyncio.Event()) if retrain else None
     serving = asyncio.create_task(worker.run())
     reading = asyncio.create_task(audience.read_lists(settings))
     feeding = asyncio.create_task(
-        _feed(settings, worker, audience, split.fed, rate=rate, ready=ready, halfway=halfway)
+        _feed(settings, worker, audience, split.fed, rate=rate, ready=ready, second=second)
     )
     beside = [feeding, reading]
-    if retrain:
-        beside.append(asyncio.create_task(_retrain(settings, audience.figures, split, folder, halfway)))
+    if second is not None:
+        beside.append(asyncio.create_task(_retrain(settings, audience.figures, split, folder, second)))
     try:
         await asyncio.wait((serving, reading, feeding), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -205,14 +206,22 @@ async def run_demo(
     return audience.figures
 
 
-async def _retrain(
-    settings: Settings, figures: Figures, split: Split, folder: Path, halfway: asyncio.Event
-) -> None:
+class _Second(NamedTuple):
+    """The second training: when it is due, and when it has ended, well or not."""
+
+    due: asyncio.Event
+    ended: asyncio.Event
+
+
+async def _retrain(settings: Settings, figures: Figures, split: Split, folder: Path, second: _Second) -> None:
     """Once half of the events are fed, train on these and the earlier ones."""
-    await halfway.wait()
+    await second.due.wait()
     earlier = split.trained.events
     events = pl.concat([earlier, split.fed[: figures.fed].select(earlier.columns)])
-    await train_again(settings, events, split.trained.items, folder=folder, epochs=TRAINING.epochs)
+    try:
+        await train_again(settings, events, split.trained.items, folder=folder, epochs=TRAINING.epochs)
+    finally:
+        second.ended.set()
 
 
 async def _feed(
@@ -223,23 +232,27 @@ async def _feed(
     *,
     rate: float,
     ready: Callable[[Audience, Worker], None],
-    halfway: asyncio.Event,
+    second: _Second | None,
 ) -> None:
-    """Send the events in slices, then wait until their lists have been read."""
+    """Send the events in slices, the last quarter after a second training; return once all lists are read."""
     await worker.ready.wait()
     figures = audience.figures
-    figures.began_s = time.monotonic()
+    began_s = figures.began_s = time.monotonic()
     ready(audience, worker)
     size = max(1, int(rate * SLICE_S)) if rate else 1000
     async with clients.running(delivery_producer(settings), settings) as producer:
         delivery = Delivery(producer, settings.topics.events, partitions=settings.partitions)
         for begin in range(0, events.height, size):
-            due_s = figures.began_s + begin / rate if rate else 0.0
+            due_s = began_s + begin / rate if rate else 0.0
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             await delivery.send(events[begin : begin + size])
             figures.fed = delivery.delivered
-            if figures.fed >= events.height / 2:
-                halfway.set()
+            if second is not None and figures.fed >= events.height / 2:
+                second.due.set()
+            if second is not None and figures.fed >= events.height * 3 / 4 and not second.ended.is_set():
+                paused_s = time.monotonic()
+                await second.ended.wait()
+                began_s += time.monotonic() - paused_s
     await _settled(figures)
     figures.ended_s = time.monotonic()
 
