@@ -114,6 +114,9 @@ def warm_update(
             earlier = frame.filter(pl.col("timestamp") < since_ms)
             base, n_before, _ = update.refined(recommender, earlier, until_ms)
             until_ms = since_ms - 1
+            # Its rows are those that the network has; they need not come in the order of the whole frame.
+            vocabulary = base.vocabulary.extended(frame, items)
+            log, _ = clean_log(frame, vocabulary, cleaning)
         parts = _parts(base, vocabulary, log, since_ms=since_ms, config=config)
     refined, n_targets, last = update.refined(base, frame, until_ms)
     blend = _blend(recommender.blend, parts, log, vocabulary)

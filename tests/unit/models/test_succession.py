@@ -226,6 +226,32 @@ def test_the_blend_is_taught_by_a_network_that_knows_all_before_and_nothing_afte
     assert not all(torch.equal(first[name][:n_items], old[name][:n_items]) for name in old)
 
 
+def test_rows_are_those_of_the_network_whatever_order_items_come_in(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An item announced, and one of the newest events, which the frame has first."""
+    made, refined = [], warm._Update.refined
+
+    def noted(update, *arguments):
+        made.append(refined(update, *arguments))
+        return made[-1]
+
+    monkeypatch.setattr(warm._Update, "refined", noted)
+    newest = NEW.tail(60).with_columns(pl.format("new{}", "item_id").alias("item_id"))
+    frame = pl.concat([newest, OLD, NEW.head(180).with_columns(pl.col("item_id").str.replace("i", "j"))])
+    items = pl.DataFrame({"item_id": ["announced"], "category_id": ["c1"]})
+    updated = warm_update(
+        champion.recommender,
+        frame,
+        until_ms=champion.until_ms,
+        trained_at_ms=9000,
+        items=items,
+        config=taught_by(48),
+    ).recommender
+    assert len(made) == 2
+    assert made[-1][0].vocabulary.item_ids == updated.vocabulary.item_ids
+
+
 def test_a_training_from_nothing_learns_the_newest_events_last(
     champion: Champion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
