@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli import console
+from stream.cli.group import Group
 from stream.cli.options import Assignments, Brokers, Report, TopicPrefix, load_settings
 from stream.errors import UsageError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from stream.settings import Settings
 
 dead_letters = typer.Typer(
+    cls=Group,
     name="dead-letters",
     add_completion=False,
     no_args_is_help=True,

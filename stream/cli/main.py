@@ -11,11 +11,11 @@ from importlib import import_module, metadata
 from typing import Any, Final
 
 import typer
-from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from models.errors import ModelsError
 from stream.cli import console
+from stream.cli.group import Group
 from stream.errors import FreshetError
 
 COMMANDS: Final = {
@@ -59,7 +59,7 @@ def epilog(command: str) -> str:
     return f"\b\nExample:\n  {EXAMPLES[command]}"
 
 
-class LazyCommands(TyperGroup):
+class LazyCommands(Group):
     """Commands whose modules are imported when one is called, not to list them all."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -79,10 +79,9 @@ class LazyCommands(TyperGroup):
         alone.command(cmd_name, epilog=epilog(cmd_name))(command)
         return typer.main.get_command(alone)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands for `freshet --help`."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def summaries(self, ctx: Any) -> list[tuple[str, str]]:
+        """Take the lines of the table."""
+        return list(COMMANDS.items())
 
 
 app = typer.Typer(

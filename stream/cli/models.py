@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream.cli import console
+from stream.cli.group import Group
 from stream.cli.options import Assignments, Brokers, ModelName, ModelStore, TopicPrefix, load_settings
 from stream.errors import UsageError
 
@@ -35,6 +36,7 @@ End = Annotated[bool, typer.Option("--end", help="End the trial that is on.")]
 TIMES = ("trained_at_ms", "origin.until_ms")
 
 models = typer.Typer(
+    cls=Group,
     name="models",
     add_completion=False,
     no_args_is_help=True,

@@ -107,6 +107,26 @@ def test_help_ends_with_an_example_on_one_line(name: str):
     assert told.stdout.endswith(f"\n\n  Example:\n    {EXAMPLES[name]}\n")
 
 
+@pytest.mark.parametrize("name", ["", *(name for name in COMMANDS if name not in LEAVES), *LEAVES])
+def test_help_of_80_columns_cuts_nothing_off(name: str):
+    """What is said is wrapped; ``...`` at the end of a line is only of a list's form."""
+    usage, told = piped(*name.split(), "--help", COLUMNS="80").stdout.split("\n\n", 1)
+    assert usage.startswith("Usage: freshet")
+    assert max(map(len, told.splitlines())) <= 80
+    assert re.findall(r"^.*(?<!,)(?:\.\.\.|\N{HORIZONTAL ELLIPSIS})$", told, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in LEAVES])
+def test_help_of_a_group_tells_of_each_command_what_its_own_help_begins_with(name: str):
+    """The whole first paragraph."""
+    told = " ".join(piped(name, "--help").stdout.split())
+    inner = {leaf.split()[1]: command for leaf, command in LEAVES.items() if leaf.startswith(f"{name} ")}
+    assert inner
+    for word, command in inner.items():
+        first, *_ = command.help.split("\n\n")
+        assert f" {word} {' '.join(first.split())} " in told
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_example_is_a_call_that_is_understood(name: str):
     """Its words make a call of the command, with options that there are and values they take."""
