@@ -148,11 +148,12 @@ def run(arguments: list[str]) -> int:
         console.error(str(error))
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        console.error("interrupted")
-        return INTERRUPTED
+        outcome = INTERRUPTED
     except BrokenPipeError:
         _drop_output()
         return 0
+    if outcome == INTERRUPTED:  # also what Typer makes of an interrupt within a command
+        console.error("interrupted")
     return outcome if isinstance(outcome, int) else 0
 
 

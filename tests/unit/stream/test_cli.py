@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from models.errors import ArtifactError
 from stream.cli import console, main
 from stream.cli.options import load_settings, parse_columns
 from stream.errors import FreshetError, SettingsError, UsageError
+from tests.support.kafka_broker import PROJECT
+from tests.support.worker_process import eventually
 
 HEAVY = ("torch", "polars", "faust", "aiokafka", "pydantic", "numpy", "rich", "aiohttp")
 
@@ -186,7 +190,7 @@ def test_a_bug_is_not_hidden(monkeypatch):
         main.run([])
 
 
-def test_interrupt_is_told_by_the_status(monkeypatch, capsys):
+def test_interrupt_before_a_command_is_told_by_the_status(monkeypatch, capsys):
     """Ctrl-C ends with the shell's own status for it."""
 
     def fail(**_):
@@ -195,6 +199,29 @@ def test_interrupt_is_told_by_the_status(monkeypatch, capsys):
     monkeypatch.setattr(main, "app", fail)
     assert main.run([]) == 130
     assert capsys.readouterr().err == "freshet: interrupted\n"
+
+
+@pytest.mark.parametrize("command", ["train --no-announce", "evaluate"])
+def test_interrupt_of_a_command_is_one_line(command: str, tmp_path: Path):
+    """A command that waits for its file ends on Ctrl-C with that status, a line, and no traceback."""
+    file = tmp_path / "events.csv"
+    os.mkfifo(file)
+    arguments = [sys.executable, "-m", "stream.cli.main", *command.split(), str(file)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, cwd=PROJECT, text=True) as process:
+
+        def reads() -> int | None:
+            """Hold the other end of the pipe, once the command has opened its own."""
+            assert process.poll() is None
+            with suppress(OSError):  # ENXIO: nobody reads
+                return os.open(file, os.O_WRONLY | os.O_NONBLOCK)
+            return None
+
+        end = eventually(reads, "the file is opened")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        os.close(end)
+    assert process.returncode == 130
+    assert err == "freshet: interrupted\n"
 
 
 def test_reader_that_goes_away_is_no_error():

@@ -165,13 +165,14 @@ on_linux = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for proc
 
 @on_linux
 def test_ctrl_c_ends_every_process(events: Path) -> None:
-    """The terminal interrupts the whole group: status 130, no traceback, nobody left."""
+    """The terminal interrupts the whole group: status 130, one line and no traceback, nobody left."""
     process = _started(events)
     assert len(_others(process)) == 2
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == INTERRUPTED
     assert "Traceback" not in err
+    assert err.endswith("\nfreshet: interrupted\n")
     assert _none_is_left(process)
 
 
