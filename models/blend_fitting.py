@@ -32,7 +32,7 @@ from models.ranking import NO_ROW, UNKNOWN_ROW, Rows, Scores, top_n
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.similarity import Matrix
-from models.training import Trained
+from models.training import Part, Progress, Trained, untold
 from models.transitions import successors
 from models.vocabulary import Vocabulary
 from models.walk import Walk
@@ -46,6 +46,7 @@ _PER_EVENT = 10  # an event that has lost nine tenths of its weight still counts
 _N_TALLIES = 2 + len(HALF_LIVES_MS)
 _FEWEST_USERS = 16  # share the targets: one user's habits are not all, and a single user's steps are slow
 _NEW = 1  # the feature that says of an item that nobody had it: the first tally, after the network
+LEARNING_THE_BLEND = Part("learning the blend")
 _CELLS_AT_ONCE = 1 << 23  # users side by side times items: 32 MiB for each feature
 
 
@@ -147,10 +148,12 @@ def fit_blend(
     *,
     rule: SegmentRule,
     config: BlendConfig,
+    progress: Progress = untold,
 ) -> Blend | None:
     """The blend that goes with a trained network; None where nothing was held back to learn it from."""
     if trained.rehearsal is None:
         return None
+    progress(LEARNING_THE_BLEND)
     network, since_ms = trained.rehearsal
     nothing = np.zeros(vocabulary.n_items, np.float32)
     rehearsed = Recommender("rehearsal", network, vocabulary, rule, nothing, 0)

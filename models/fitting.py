@@ -22,7 +22,7 @@ from models.networks import Network, NetworkConfig
 from models.popularity import fallback
 from models.recommender import Recommender
 from models.segment import SegmentRule
-from models.training import Progress, Trained, TrainingConfig, train
+from models.training import Progress, Trained, TrainingConfig, train, untold
 from models.vocabulary import Vocabulary
 
 
@@ -63,7 +63,7 @@ def train_from_frame(
     training: TrainingConfig | None = None,
     cleaning: CleaningRule | None = None,
     vocabulary: Vocabulary | None = None,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Fitted:
     """Train on a frame's events (columns as in ``EventLog.from_frame``) and items (item_id, category_id).
 
@@ -80,7 +80,9 @@ def train_from_frame(
         log, vocabulary, rule=rule, network=network or NetworkConfig(), training=training, progress=progress
     )
     popular = fallback(log, vocabulary.n_items)
-    blend = fit_blend(trained, log, vocabulary, rule=rule, config=BlendConfig(seed=training.seed))
+    blend = fit_blend(
+        trained, log, vocabulary, rule=rule, config=BlendConfig(seed=training.seed), progress=progress
+    )
     recommender = Recommender(
         version=version_of(trained.network, vocabulary, trained_at_ms, blend=blend),
         network=trained.network,

@@ -5,10 +5,10 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from models import training
 from models.events import EventLog
 from models.ranking import Scores
 from models.segment import SegmentRule
-from models.training import Epoch
 from models.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 Made = TypeVar("Made")
 Setting = bool | int | float | str
-
-Progress = Callable[[Epoch], None]
-"""Told of each epoch; a system that learns in one go never calls it."""
+Progress = training.Progress
 
 
 class Once(Protocol):

@@ -83,7 +83,9 @@ def fit_blended(learning: Learning, progress: Progress) -> NetworkSystem:
     """Train a GRU, and learn how to blend it with the neighbours, popularity and the user's own items."""
     trained = _trained(learning.configured(NetworkConfig()), learning, progress)
     config = learning.configured(BlendConfig())
-    blend = fit_blend(trained, learning.train, learning.vocabulary, rule=learning.rule, config=config)
+    blend = fit_blend(
+        trained, learning.train, learning.vocabulary, rule=learning.rule, config=config, progress=progress
+    )
     return _system("blend", learning, trained, blend)
 
 

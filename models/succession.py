@@ -17,7 +17,7 @@ from models.gate import HeldBack, Verdict, judge
 from models.gate_config import GateConfig
 from models.networks import NetworkConfig
 from models.recommender import Recommender
-from models.training import Progress, TrainingConfig
+from models.training import Progress, TrainingConfig, untold
 from models.warm import WarmConfig, light_refresh, warm_update
 
 Kind = Literal["full", "warm"]
@@ -66,7 +66,7 @@ def challenge(
     trained_at_ms: int,
     items: pl.DataFrame | None = None,
     config: SuccessionConfig,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Challenge:
     """Train a challenger on a frame's events but the newest, and judge it by those.
 
@@ -112,7 +112,7 @@ def train_afresh(
     trained_at_ms: int,
     items: pl.DataFrame | None = None,
     config: SuccessionConfig,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Fitted:
     """A network from nothing, with the champion's rows, that learns the newest events as an update does.
 

@@ -123,11 +123,6 @@ class TrainingConfig:
         """How many epochs of these segments there can be; see ``most_targets``."""
         return min(self.epochs, max(FEWEST_EPOCHS, self.most_targets // max(1, segments.n_targets)))
 
-    @property
-    def most_epochs(self) -> int:
-        """How many epochs there can be, those of the second training included."""
-        return self.epochs * (2 if self.refit and self.validation_share else 1)
-
 
 class Epoch(NamedTuple):
     """What is known after an epoch; recall and MRR at 20 on what is held back, NaN without it."""
@@ -136,6 +131,24 @@ class Epoch(NamedTuple):
     loss: float
     recall: float
     mrr: float
+
+
+class Part(NamedTuple):
+    """A part of the work begins: what a person is told that it is, and how many epochs it has at most.
+
+    ``epochs`` is None for what has none.
+    """
+
+    title: str
+    epochs: int | None = None
+
+
+Progress = Callable[[Part | Epoch], None]
+"""Told of each part as it begins, and of each epoch as it ends."""
+
+
+def untold(_: Part | Epoch) -> None:
+    """Tell nobody."""
 
 
 class Shape(Protocol[Built_co]):
@@ -165,9 +178,6 @@ class Trained(NamedTuple, Generic[Built]):
     rehearsal: "Rehearsal[Built] | None" = None
 
 
-Progress = Callable[[Epoch], None]
-
-
 def train(
     log: EventLog,
     vocabulary: Vocabulary,
@@ -175,11 +185,11 @@ def train(
     rule: SegmentRule,
     network: Shape[Built],
     training: TrainingConfig,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Trained[Built]:
     """Train a network on the log's events; the same arguments give the same weights.
 
-    ``progress`` is called after each epoch. Raises TrainingError when there is nothing to learn from.
+    Raises TrainingError when there is nothing to learn from.
     """
     segments = with_targets(log, cut(log, rule))
     if not len(segments):
@@ -197,16 +207,18 @@ def train(
 
     def report(epoch: Epoch) -> None:
         epochs.append(epoch)
-        if progress is not None:
-            progress(epoch)
+        progress(epoch)
 
-    first, best = attempt(old, new, training.epochs_of(old))
+    twice, most = bool(len(new)) and training.refit, training.epochs_of(old)
+    progress(Part("training 1 of 2, on the older events" if twice else "training", most))
+    first, best = attempt(old, new, most)
     last, rehearsal = first, None
     if len(new):
         rehearsal = Rehearsal(
             first.requires_grad_(False).eval(), newest_part_ms(log, training.validation_share)
         )
-        if training.refit:
+        if twice:
+            progress(Part("training 2 of 2, on all events", best.number))
             last, _ = attempt(segments, segments[:0], best.number)
     return Trained(last.requires_grad_(False).eval(), tuple(epochs), best, segments.n_targets, rehearsal)
 
@@ -229,7 +241,7 @@ def refine(
     *,
     learnt: NDArray[np.bool_],
     training: TrainingConfig,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Epoch:
     """Go on training ``network`` in place with the targets of ``segments``, for all of the epochs.
 
@@ -240,8 +252,7 @@ def refine(
         torch.manual_seed(training.seed)
         learner = _Learner(log, network, training)
         learner.counts += torch.from_numpy(learnt)
-        tell = progress or (lambda _: None)
-        kept, last = learner.descend(segments, segments[:0], training.epochs, tell)
+        kept, last = learner.descend(segments, segments[:0], training.epochs, progress)
     network.load_state_dict(kept.state_dict())
     return last
 
@@ -308,7 +319,7 @@ class _Learner(Generic[Built]):
         network.hour.requires_grad_(span_ms >= HOUR_SPAN_MS)
 
     def descend(
-        self, known: Segments, held_back: Segments, n_epochs: int, report: Progress
+        self, known: Segments, held_back: Segments, n_epochs: int, report: Callable[[Epoch], None]
     ) -> tuple[Built, Epoch]:
         """Learn from ``known`` until what is held back has not improved for ``patience`` epochs.
 

@@ -17,7 +17,7 @@ import polars as pl
 import torch
 
 from models.blend import Blend
-from models.blend_fitting import BlendConfig, Evidence, Parts, learn_parts
+from models.blend_fitting import LEARNING_THE_BLEND, BlendConfig, Evidence, Parts, learn_parts
 from models.cleaning import CleaningRule
 from models.errors import TrainingError
 from models.events import EventLog
@@ -26,7 +26,7 @@ from models.networks import Network
 from models.popularity import fallback
 from models.recommender import Recommender
 from models.sequences import Segments, cut, with_targets
-from models.training import Epoch, Progress, TrainingConfig, refine
+from models.training import Epoch, Part, Progress, TrainingConfig, refine, untold
 from models.vocabulary import UNKNOWN_ROW, Vocabulary
 
 WARM = TrainingConfig(epochs=4, learning_rate=0.003, last_rate=0.0003, validation_share=0.0, refit=False)
@@ -93,7 +93,7 @@ def warm_update(
     items: pl.DataFrame | None = None,
     cleaning: CleaningRule | None = None,
     config: WarmConfig | None = None,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Fitted:
     """Go on from a recommender that was trained on events up to ``until_ms`` with those after it.
 
@@ -112,13 +112,15 @@ def warm_update(
     if recommender.blend is not None and newest >= config.blend_targets:
         if new > newest:
             earlier = frame.filter(pl.col("timestamp") < since_ms)
-            base, n_before, _ = update.refined(recommender, earlier, until_ms)
+            title = "update, without the newest events"
+            base, n_before, _ = update.refined(recommender, earlier, until_ms, title)
             until_ms = since_ms - 1
             # Its rows are those that the network has; they need not come in the order of the whole frame.
             vocabulary = base.vocabulary.extended(frame, items)
             log, _ = clean_log(frame, vocabulary, cleaning)
+        progress(LEARNING_THE_BLEND)
         parts = _parts(base, vocabulary, log, since_ms=since_ms, config=config)
-    refined, n_targets, last = update.refined(base, frame, until_ms)
+    refined, n_targets, last = update.refined(base, frame, until_ms, "update, with the newest events")
     blend = _blend(recommender.blend, parts, log, vocabulary)
     updated = Recommender(
         version=version_of(refined.network, vocabulary, trained_at_ms, blend=blend),
@@ -149,10 +151,10 @@ class _Update(NamedTuple):
     items: pl.DataFrame | None
     cleaning: CleaningRule | None
     config: WarmConfig
-    progress: Progress | None
+    progress: Progress
 
     def refined(
-        self, recommender: Recommender, frame: pl.DataFrame, until_ms: int
+        self, recommender: Recommender, frame: pl.DataFrame, until_ms: int, title: str
     ) -> tuple[Recommender, int, Epoch]:
         """The recommender's network with a frame's targets after ``until_ms`` learnt too, alone.
 
@@ -166,6 +168,7 @@ class _Update(NamedTuple):
         if not len(new):
             raise TrainingError("no event since the last training follows another of its user; wait for more")
         chosen = joined(rehearsed(old, round(config.replay * new.n_targets), training.seed), new)
+        self.progress(Part(title, training.epochs))
         known = np.arange(vocabulary.n_items) < recommender.vocabulary.n_items
         network = grown(recommender, vocabulary, seed=training.seed)
         last = refine(network, log, chosen, learnt=known, training=training, progress=self.progress)

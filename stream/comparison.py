@@ -21,7 +21,7 @@ from models.segment import SegmentRule
 from models.splits import Candidates, Split, split_as_given, split_by_time, split_into_windows
 from models.summary import Run
 from models.systems import System
-from models.training import Epoch
+from models.training import Epoch, Part
 from stream.peers.lineup import PEERS
 from stream.tuned import read_settings
 
@@ -265,8 +265,11 @@ def _fit(name: str, title: str, learning: Learning, watch: Watcher) -> System:
     """Learn one system, telling of its epochs."""
     with watch(f"{title}: learning", None) as shown:
 
-        def progress(epoch: Epoch) -> None:
-            shown.note(f"loss {epoch.loss:.3f}")
+        def progress(so_far: Part | Epoch) -> None:
+            if isinstance(so_far, Part):
+                shown.note(so_far.title)
+                return
+            shown.note(f"loss {so_far.loss:.3f}")
             shown.advance()
 
         return entry(name).learn(learning, progress)

@@ -19,7 +19,7 @@ import torch
 
 from models.fitting import Fitted
 from models.networks import NetworkConfig
-from models.training import Progress, TrainingConfig
+from models.training import Progress, TrainingConfig, untold
 from stream import clients
 from stream.delivery import Delivery, delivery_producer
 from stream.effects import Effects
@@ -139,7 +139,7 @@ def _ordered(events: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(in_time_order([events]))
 
 
-def first_training(settings: Settings, split: Split, *, seed: int, progress: Progress | None) -> Fitted:
+def first_training(settings: Settings, split: Split, *, seed: int, progress: Progress = untold) -> Fitted:
     """Train the demo's first model on the earlier events, on one thread: matrices this small gain none."""
     torch.set_num_threads(1)
     training = replace(TRAINING, seed=seed)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
 from models.behavior import Behavior
-from models.training import Epoch
+from models.training import Epoch, Part
 from stream.clock import now_ms
 from stream.demo import Audience
 from stream.effects import Effects
@@ -81,6 +81,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
 
     phase: str
     source: str
+    part: str
     epochs: int
     metrics_url: str
     list_size: int
@@ -99,6 +100,7 @@ class Live:
     def __init__(self, source: str) -> None:
         """Begin with the first training; ``source`` names where the events come from."""
         self._source = source
+        self._part = Part("")
         self._epochs = 0
         self._worker: Worker | None = None
         self._audience: Audience | None = None
@@ -111,9 +113,12 @@ class Live:
         self._hand_overs: list[HandOver] = []
         self._shown: tuple[Serving | None, bytes, Explained | None] | None = None
 
-    def trained(self, _: Epoch) -> None:
-        """Note that the first training has done one more epoch."""
-        self._epochs += 1
+    def training(self, so_far: Part | Epoch) -> None:
+        """Note how far the first training is."""
+        if isinstance(so_far, Part):
+            self._part, self._epochs = so_far, 0
+        else:
+            self._epochs = so_far.number
 
     def begin(self, audience: Audience, worker: Worker) -> None:
         """Show this worker from now on."""
@@ -207,6 +212,7 @@ class Live:
         return News(
             phase="training" if worker is None else "serving",
             source=self._source,
+            part=self._part.title,
             epochs=self._epochs,
             metrics_url="" if worker is None else f"http://127.0.0.1:{worker.web.port}/metrics",
             list_size=0 if worker is None else worker.settings.list_size,

@@ -21,7 +21,7 @@ from models.fitting import Fitted
 from models.gate import Standing, Verdict
 from models.gate_config import GateConfig
 from models.succession import Challenge, Champion, SuccessionConfig, TooFewEvents, challenge
-from models.training import Epoch, Progress, TrainingConfig
+from models.training import Epoch, Part, Progress, TrainingConfig, untold
 from models.warm import light_refresh
 from stream.clock import now_ms
 from stream.errors import FreshetError
@@ -91,7 +91,7 @@ class RetrainJob:
         *,
         config: SuccessionConfig,
         telemetry: RetrainTelemetry,
-        progress: Progress | None = None,
+        progress: Progress = untold,
     ) -> None:
         """Prepare; nothing is read yet. Raises ``SettingsError`` for keys that cannot be used."""
         private_key(settings)
@@ -142,11 +142,10 @@ class RetrainJob:
         """Give a training under way up at the end of its epoch; nothing of it has been announced."""
         self._stopping.set()
 
-    def _epoch(self, epoch: Epoch) -> None:
+    def _told(self, so_far: Part | Epoch) -> None:
         if self._stopping.is_set():
             raise FreshetError("the training was given up, since the job was told to stop")
-        if self._progress is not None:
-            self._progress(epoch)
+        self._progress(so_far)
 
     async def _run(self, kind: Kind | None) -> Run:
         looked = await self._trials.look()
@@ -178,7 +177,7 @@ class RetrainJob:
                 trained_at_ms=now_ms(),
                 items=material.items,
                 config=self._config,
-                progress=self._epoch,
+                progress=self._told,
             )
         except TooFewEvents as few:
             return Run("no_data", chosen, str(few), champion=manifest.version)
@@ -196,7 +195,7 @@ class RetrainJob:
             material,
             network=self._config.network,
             training=self._config.training,
-            progress=self._epoch,
+            progress=self._told,
         )
         version = await self._announce(fitted, first_origin(fitted, material, settings=self._said))
         return Run("promoted", "full", "the first weights of this model", version, figures=_figures(fitted))

@@ -10,7 +10,7 @@ import polars as pl
 from models.fitting import Fitted, save_fitted, train_from_frame
 from models.networks import NetworkConfig
 from models.succession import newest_ms
-from models.training import Progress, TrainingConfig
+from models.training import Progress, TrainingConfig, untold
 from stream.clock import now_ms
 from stream.datasets import load_events, read_items
 from stream.exclusion import Exclusions
@@ -65,7 +65,7 @@ def train_source(
     *,
     network: NetworkConfig,
     training: TrainingConfig,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Fitted:
     """Train under the segment and cleaning rules of the settings. Raises ``TrainingError``."""
     return train_from_frame(

@@ -127,12 +127,17 @@ def write_report(path: Path | None, figures: Mapping[str, Any]) -> None:
 
 @contextmanager
 def progress(title: str, *, total: int | None = None, unit: str = "") -> Iterator[Progress]:
-    """Show how far something is: a bar on a terminal, a line now and then in a pipe."""
+    """Show how far something is: a bar on a terminal, a line now and then in a pipe.
+
+    Without a unit nothing is counted, and only the time is told.
+    """
     if sys.stderr.isatty():
         with _bar(title, total=total, unit=unit) as shown:
             yield shown
         return
     plain = _PlainProgress(title, total=total, unit=unit)
+    if not unit:
+        note(f"{title} ...")
     yield plain
     plain.close()
 
@@ -173,6 +178,7 @@ class _PlainProgress:
         """Print where it stands."""
         self._printed_s = time.monotonic()
         share = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
+        share = share if self._unit else ""
         took_s = self._printed_s - self._begun_s
         words = (f"{self._title}:", share, self._unit, f"in {took_s:.1f} s", self._left(took_s), self._note)
         note(" ".join(word for word in words if word))
@@ -205,11 +211,18 @@ def progresses() -> Iterator[Opener]:
 def _bars() -> "rich_progress.Progress":
     """Make Rich's display of bars."""
     from rich import progress as rich_progress
+    from rich.text import Text
+
+    class Count(rich_progress.MofNCompleteColumn):
+        """How many are done, where something is counted."""
+
+        def render(self, task: rich_progress.Task) -> Text:
+            return super().render(task) if task.fields["unit"] else Text()
 
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
+        Count(),
         rich_progress.TextColumn("{task.fields[unit]}"),
         rich_progress.TimeElapsedColumn(),
         rich_progress.TimeRemainingColumn(),

@@ -11,13 +11,13 @@ import typer
 
 from stream.cli import console
 from stream.cli.options import Columns, Data, Report, Seed, TimeUnitOption, parse_columns
-from stream.cli.train import Items, tell_epochs
+from stream.cli.train import Items, telling
 from stream.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from models.training import Epoch
+    from models.training import Epoch, Part
     from stream.demo import Audience, Split
     from stream.figures import Figures, Worth
     from stream.live import Live
@@ -97,12 +97,11 @@ def _served(
     console.note(f"{split.trained.events.height:,} earlier events to train on, {split.fed.height:,} to feed")
     with TemporaryDirectory(prefix="freshet-demo-") as folder, EmbeddedBroker({}) as broker:
         settings = demo_settings(Path(folder), broker.bootstrap)
-        with console.progress("first training", total=None, unit="epochs") as shown:
-            tell = tell_epochs(shown)
+        with telling() as tell:
 
-            def told(epoch: "Epoch") -> None:
-                tell(epoch)
-                live.trained(epoch)
+            def told(so_far: "Part | Epoch") -> None:
+                tell(so_far)
+                live.training(so_far)
 
             fitted = first_training(settings, split, seed=seed, progress=told)
         trained_s = time.monotonic()

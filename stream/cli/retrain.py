@@ -23,7 +23,7 @@ from stream.cli.options import (
     TopicPrefix,
     load_settings,
 )
-from stream.cli.train import Epochs, Items, Threads, given, source_of, tell_epochs, using_threads
+from stream.cli.train import Epochs, Items, Threads, given, source_of, telling, using_threads
 from stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _job(
     """Tie the job to Kafka, or its events to a file."""
     from prometheus_client import CollectorRegistry
 
-    from models.training import TrainingConfig
+    from models.training import TrainingConfig, untold
     from stream.retrain_job import RetrainJob, succession_config
     from stream.telemetry import RetrainTelemetry
 
@@ -130,7 +130,7 @@ def _job(
         _ties(settings, source, mine),
         config=succession_config(settings, TrainingConfig(**training)),
         telemetry=RetrainTelemetry(CollectorRegistry()),
-        progress=progress,
+        progress=progress or untold,
     )
 
 
@@ -166,8 +166,8 @@ def _once(
 ) -> None:
     """Run once, and tell how it went."""
     begun_s = time.monotonic()
-    with console.progress("training", unit="epochs") as shown:
-        job = _job(settings, source, training, progress=tell_epochs(shown))
+    with telling() as tell:
+        job = _job(settings, source, training, progress=tell)
         done = asyncio.run(job.run(kind))
     told = f": announced {done.version} on {settings.topics.models}" if done.version else ""
     if done.outcome == "trial":

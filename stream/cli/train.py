@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,7 +30,7 @@ from stream.errors import UsageError
 if TYPE_CHECKING:
     from models.fitting import Fitted
     from models.networks import NetworkConfig
-    from models.training import Epoch, TrainingConfig
+    from models.training import Epoch, Progress, TrainingConfig
     from stream.retraining import Source
     from stream.settings import Settings
 
@@ -160,11 +160,8 @@ def run_training(
         asyncio.run(topics_source(settings)) if source is None else load_source(source, Exclusions(settings))
     )
     read_s = time.monotonic()
-    with (
-        using_threads(threads),
-        console.progress("training", total=training.most_epochs, unit="epochs") as shown,
-    ):
-        fitted = train_source(settings, read, network=network, training=training, progress=tell_epochs(shown))
+    with using_threads(threads), telling() as tell:
+        fitted = train_source(settings, read, network=network, training=training, progress=tell)
     trained_s = time.monotonic()
     origin = first_origin(fitted, read, settings=settings_said(settings))
     manifest = asyncio.run(announce_fitted(settings, fitted, announced=announced, origin=origin))
@@ -222,15 +219,36 @@ def using_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def tell_epochs(shown: console.Progress) -> "Callable[[Epoch], None]":
-    """Return what tells a person about each epoch."""
+@contextmanager
+def telling() -> "Iterator[Progress]":
+    """Give what tells a person of a training, each part of it by a progress of its own."""
+    from models.training import Part
 
-    def tell(epoch: "Epoch") -> None:
-        quality = "" if math.isnan(epoch.mrr) else f", recall@20 {epoch.recall:.3f}, MRR@20 {epoch.mrr:.3f}"
-        shown.note(f"loss {epoch.loss:.3f}{quality}")
-        shown.advance()
+    with ExitStack() as showing:
+        shown: console.Progress | None = None
+        best: Epoch | None = None
 
-    return tell
+        def tell(so_far: "Part | Epoch") -> None:
+            nonlocal shown, best
+            if isinstance(so_far, Part):
+                showing.close()
+                unit = "" if so_far.epochs is None else "epochs"
+                opened = console.progress(so_far.title, total=so_far.epochs, unit=unit)
+                shown, best = showing.enter_context(opened), None
+            elif shown is not None:
+                best = so_far if best is None or so_far.mrr > best.mrr else best
+                shown.note(_words(so_far, best))
+                shown.advance()
+
+        yield tell
+
+
+def _words(epoch: "Epoch", best: "Epoch") -> str:
+    """Say how an epoch went; training ends early where too many after the best are no better."""
+    if math.isnan(epoch.mrr):
+        return f"loss {epoch.loss:.3f}"
+    better = f"; epoch {best.number} was better" if best.number < epoch.number else ""
+    return f"loss {epoch.loss:.3f}, recall@20 {epoch.recall:.3f}, MRR@20 {epoch.mrr:.3f}{better}"
 
 
 def _print(fitted: "Fitted", *, train_s: float) -> None:

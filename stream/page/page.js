@@ -115,7 +115,7 @@ function drawUsers(news) {
 function drawStatus(news) {
   const source = news.source === "simulated" ? "a simulated shop" : news.source;
   const words = news.phase === "training"
-    ? `First training on ${source}${news.epochs ? `, epoch ${news.epochs} done` : ""}`
+    ? `First training on ${source}${news.part && `: ${news.part}`}${news.epochs ? `, epoch ${news.epochs} done` : ""}`
     : `Live on ${source}`;
   write(byId("status"), words);
   if (news.metrics_url) byId("metrics").href = news.metrics_url;

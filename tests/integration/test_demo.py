@@ -45,7 +45,7 @@ async def test_every_event_is_served_and_half_of_them_are_trained_on(
     embedded: EmbeddedBroker, tmp_path: Path, split: Split, trainings: list[pl.DataFrame], *, retrain: bool
 ) -> None:
     """A list for each event; asked to, it trains again on the earlier events and half of the others."""
-    fitted = first_training(demo_settings(tmp_path, embedded.bootstrap), split, seed=1, progress=None)
+    fitted = first_training(demo_settings(tmp_path, embedded.bootstrap), split, seed=1)
     begun = []
     running = run_demo(
         embedded,
@@ -80,7 +80,7 @@ async def test_a_second_training_that_fails_ends_the_demo(
 
     monkeypatch.setattr(demo, "train_again", fails)
     monkeypatch.setattr(worker, "spare_collections", lambda: None)
-    fitted = first_training(demo_settings(tmp_path, embedded.bootstrap), split, seed=1, progress=None)
+    fitted = first_training(demo_settings(tmp_path, embedded.bootstrap), split, seed=1)
     running = run_demo(
         embedded, tmp_path, split, fitted, rate=1000, retrain=True, ready=lambda audience, worker: None
     )

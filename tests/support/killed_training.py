@@ -4,16 +4,16 @@ import os
 import signal
 import sys
 
-from models.training import Epoch
+from models.training import Epoch, Part
 from stream.cli.main import run
 from stream.retrain_job import RetrainJob
 
 
-def _die(job: RetrainJob, epoch: Epoch) -> None:
-    if epoch.number == 2:
+def _die(job: RetrainJob, so_far: Part | Epoch) -> None:
+    if isinstance(so_far, Epoch) and so_far.number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    RetrainJob._epoch = _die  # type: ignore[method-assign]
+    RetrainJob._told = _die  # type: ignore[method-assign]
     sys.exit(run(sys.argv[1:]))

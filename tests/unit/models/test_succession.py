@@ -23,7 +23,7 @@ from models.succession import (
     held_back_from_ms,
     newest_ms,
 )
-from models.training import TrainingConfig
+from models.training import Epoch, Part, TrainingConfig
 from models.warm import WarmConfig, grown, joined, light_refresh, rehearsed, warm_update
 
 NETWORK = NetworkConfig(units=8)
@@ -129,15 +129,17 @@ def test_an_announced_item_is_there_after_a_light_refresh(fitted: Fitted) -> Non
 def test_a_warm_update_learns_what_is_new(champion: Champion) -> None:
     """The loss on the new events falls; rows stay where they were; the same seed gives the same weights."""
     config = WarmConfig(TrainingConfig(epochs=6, learning_rate=0.02, validation_share=0.0, refit=False))
-    losses = []
+    told: list[Part | Epoch] = []
     updated = warm_update(
         champion.recommender,
         BOTH,
         until_ms=champion.until_ms,
         trained_at_ms=9000,
         config=config,
-        progress=lambda epoch: losses.append(epoch.loss),
+        progress=told.append,
     )
+    assert [one for one in told if isinstance(one, Part)] == [Part("update, with the newest events", 6)]
+    losses = [one.loss for one in told if isinstance(one, Epoch)]
     assert losses[-1] < losses[0]
     after = updated.recommender
     assert after.vocabulary.item_ids[:13] == champion.recommender.vocabulary.item_ids
@@ -175,13 +177,18 @@ def test_the_blend_is_learnt_from_the_newest_events(
 ) -> None:
     """What was counted before them is then as fresh as what serves; too few targets teach nothing anew."""
     lesson = Lesson(monkeypatch)
+    told: list[Part | Epoch] = []
     updated = warm_update(
         champion.recommender,
         BOTH,
         until_ms=champion.until_ms,
         trained_at_ms=9000,
         config=taught_by(48, least=least),
+        progress=told.append,
     ).recommender
+    parts = [one.title for one in told if isinstance(one, Part)]
+    before = ["update, without the newest events", "learning the blend"]
+    assert parts == [*before * learnt_anew, "update, with the newest events"]
     assert lesson.since == [BOTH["timestamp"].sort()[480 - 48]] * learnt_anew
     kept = np.array_equal(updated.blend.tallies, champion.recommender.blend.tallies)
     assert kept != bool(learnt_anew)

@@ -18,7 +18,7 @@ from models.fitting import save_fitted, train_from_frame
 from models.networks import CellName, NetworkConfig
 from models.segment import SegmentRule
 from models.sequences import cut
-from models.training import Epoch, LossName, TrainingConfig, hold_back, next_item_quality, train
+from models.training import Epoch, LossName, Part, TrainingConfig, hold_back, next_item_quality, train
 from models.vocabulary import Vocabulary
 
 N_ITEMS = 30
@@ -161,18 +161,21 @@ def test_held_back_targets_are_the_newest_and_nobodys_twice() -> None:
 def test_early_stop_keeps_the_best_epoch_and_trains_again_for_as_many() -> None:
     """Once nothing improves, training stops; the second one runs on everything for the best's number."""
     log, vocabulary = learnt(round_trips())
-    told: list[Epoch] = []
+    told: list[Epoch | Part] = []
     training = replace(QUICK, epochs=30, learning_rate=0.03, validation_share=0.2, patience=1)
     trained = train(
         log, vocabulary, rule=SegmentRule(), network=SMALL, training=training, progress=told.append
     )
-    first = [epoch for epoch in told if not math.isnan(epoch.mrr)]
-    second = told[len(first) :]
+    begun, *rest = told
+    again = next(place for place, one in enumerate(rest) if isinstance(one, Part))
+    first, second = ([one for one in part if isinstance(one, Epoch)] for part in (rest[:again], rest[again:]))
+    assert begun == Part("training 1 of 2, on the older events", 30)
+    assert rest[again] == Part("training 2 of 2, on all events", trained.best.number)
     assert len(first) < 30
     assert trained.best.mrr == max(epoch.mrr for epoch in first)
     assert first[-1].number == trained.best.number + 1
     assert [epoch.number for epoch in second] == list(range(1, trained.best.number + 1))
-    assert trained.epochs == tuple(told)
+    assert trained.epochs == (*first, *second)
 
 
 def test_much_to_learn_from_is_shown_fewer_times() -> None:

@@ -148,7 +148,12 @@ def test_in_a_pipe_long_work_is_told_in_plain_lines(tmp_path: Path):
     assert told.returncode == 0, told.stderr
     assert "\x1b" not in told.stdout + told.stderr
     assert "\r" not in told.stdout + told.stderr
-    assert re.search(r"^training: \d+/\d+ epochs in ", told.stderr, re.MULTILINE)
+    first, second, *blend = told.stderr.splitlines()
+    assert re.match(
+        r"training 1 of 2, on the older events: 1/1 epochs in .* s loss .*, MRR@20 0\.\d{3}$", first
+    )
+    assert re.match(r"training 2 of 2, on all events: 1/1 epochs in .* s loss \d\.\d{3}$", second)
+    assert re.fullmatch(r"learning the blend \.\.\.\nlearning the blend: in \d+\.\d s", "\n".join(blend))
     assert told.stdout.startswith("trained on 3,000 events")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.training import Epoch
+from models.training import Epoch, Part
 from stream import live as live_module
 from tests.support.live import METRICS_PORT, Shop
 from tests.support.partitions import item_ids, lists_of
@@ -21,10 +21,14 @@ def shop() -> Shop:
 def test_before_the_worker_the_page_is_told_of_the_training() -> None:
     """There is nothing to sample yet, and no user to show."""
     live = Shop().live
-    for number in (1, 2, 1):  # what was held back is learnt in a training of its own
-        live.trained(Epoch(number, 1.0, float("nan"), float("nan")))
+    live.training(Part("all", 2))
+    for number in (1, 2):
+        live.training(Epoch(number, 1.0, float("nan"), float("nan")))
     news = live.news(0)
-    assert (news.phase, news.epochs, news.samples, news.hand_overs) == ("training", 3, [], [])
+    assert (news.phase, news.part, news.epochs) == ("training", "all", 2)
+    assert (news.samples, news.hand_overs) == ([], [])
+    live.training(Part("the blend"))
+    assert (live.news(0).part, live.news(0).epochs) == ("the blend", 0)
     assert live.user("u") is None
 
 

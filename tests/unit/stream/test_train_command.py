@@ -1,13 +1,16 @@
 """`freshet train FILE` leaves an artifact that can be served, and says what it did."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models import artifact
+from models.training import Epoch, Part
 from stream.cli.main import run
+from stream.cli.train import telling
 
 
 @pytest.fixture
@@ -68,3 +71,26 @@ def test_a_store_that_cannot_be_written_is_named(
     options = ["--model-store", str(tmp_path / "store"), "--epochs", "1", "--units", "4", "--no-announce"]
     assert run(["train", str(events), *COLUMNS, *options]) == 1
     assert str(tmp_path / "store") in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_each_part_of_a_training_is_told_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its own count; where training ended early, by which epoch, and nothing where nothing began."""
+    nan = float("nan")
+    with telling():
+        pass
+    with telling() as tell:
+        tell(Part("one", 9))
+        for number, mrr in enumerate((0.1, 0.3, 0.2), 1):
+            tell(Epoch(number, 2.0, 0.5, mrr))
+        tell(Part("two", 1))
+        tell(Epoch(1, 1.5, nan, nan))
+        tell(Part("three"))
+    told = [
+        re.sub(r"in \d+\.\d s( \(.*?\))? ?", "in _ ", line) for line in capsys.readouterr().err.splitlines()
+    ]
+    assert told == [
+        "one: 3/9 epochs in _ loss 2.000, recall@20 0.500, MRR@20 0.200; epoch 2 was better",
+        "two: 1/1 epochs in _ loss 1.500",
+        "three ...",
+        "three: in _ ",
+    ]
