@@ -21,6 +21,7 @@ from models.fitting import Fitted
 from models.networks import NetworkConfig
 from models.training import Progress, TrainingConfig, untold
 from stream import clients
+from stream.clock import process_age_s
 from stream.delivery import Delivery, delivery_producer
 from stream.effects import Effects
 from stream.embedded import EmbeddedBroker
@@ -108,6 +109,8 @@ class Audience:
             consumer.assign(await clients.topic_partitions(settings, topic))
             async for record in consumer:
                 made = decode_list(record.value)
+                if self.figures.first_list_s is None:
+                    self.figures.first_list_s = process_age_s()
                 self.figures.lists += 1
                 self.figures.personalized += made.kind == "personalized"
                 self.figures.newest.appendleft(made)

@@ -44,7 +44,10 @@ class Worth:
 
 @dataclass
 class Figures:
-    """What the demo has seen so far; ``worth`` has a part for each version of the weights, in order."""
+    """What the demo has seen so far; ``worth`` has a part for each version of the weights, in order.
+
+    ``first_list_s`` is how old the process was when the first list was read; None before.
+    """
 
     fed: int = 0
     due: int = 0
@@ -56,6 +59,7 @@ class Figures:
     newest: deque[RecommendationList] = field(default_factory=lambda: deque(maxlen=SHOWN_LISTS))
     began_s: float = field(default_factory=time.monotonic)
     ended_s: float | None = None
+    first_list_s: float | None = None
 
     def worth_of(self, version: str) -> Worth:
         """The part that what comes now counts in, under the weights in force."""

@@ -64,6 +64,7 @@ def demo(
     mapping = parse_columns(columns)
     if data is None and (mapping or time_unit or items):
         raise UsageError("--columns, --time-unit and --items go with --data")
+    from stream.clock import process_age_s
     from stream.demo import split_file, split_simulated
     from stream.live import Live
     from stream.logs import configure
@@ -74,13 +75,15 @@ def demo(
     begun_s = time.monotonic()
     live = Live("simulated" if data is None else data.name)
     with PageServer(live, port=page_port) as page:
+        page_s = process_age_s()
         console.note(f"live page: {page.url}")
         if data is None:
             split = split_simulated(events=events, seed=seed)
         else:
             split = split_file(Source(data, items, mapping, time_unit), events=events)
         figures, train_s = _served(split, live, rate=rate, seed=seed, retrain=retrain)
-    summary = _summary(figures, split, train_s=train_s, duration_s=time.monotonic() - begun_s)
+    duration_s = time.monotonic() - begun_s
+    summary = _summary(figures, split, page_s=page_s, train_s=train_s, duration_s=duration_s)
     for name, value in summary.items():
         console.line(f"{name.replace('_', ' ')}: {_shown(value)}")
     console.write_report(report, summary)
@@ -183,10 +186,14 @@ def _drawn(figures: "Figures") -> "Table":
     return table
 
 
-def _summary(figures: "Figures", split: "Split", *, train_s: float, duration_s: float) -> dict[str, Any]:
+def _summary(
+    figures: "Figures", split: "Split", *, page_s: float, train_s: float, duration_s: float
+) -> dict[str, Any]:
     """Return the report; its field names are part of the product's surface."""
     return {
         "source": split.trained.name,
+        "page_s": page_s,
+        "first_list_s": figures.first_list_s,
         "trained_events": split.trained.events.height,
         "first_training_duration_s": train_s,
         "events": figures.fed,

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from stream import demo, worker
+from stream.clock import process_age_s
 from stream.demo import Split, demo_settings, first_training, run_demo
 from stream.embedded import EmbeddedBroker
 from stream.errors import FreshetError
@@ -46,19 +47,21 @@ async def test_every_event_is_served_and_half_of_them_are_trained_on(
 ) -> None:
     """A list for each event; asked to, it trains again on the earlier events and half of the others."""
     fitted = first_training(demo_settings(tmp_path, embedded.bootstrap), split, seed=1)
-    begun = []
+    ready_s: list[float] = []
     running = run_demo(
         embedded,
         tmp_path,
         split,
         fitted,
-        rate=1000,
+        rate=500,
         retrain=retrain,
-        ready=lambda audience, worker: begun.append((audience, worker)),
+        ready=lambda audience, worker: ready_s.append(process_age_s()),
     )
     figures = await asyncio.wait_for(running, LIMIT_S)
-    assert len(begun) == 1
+    assert len(ready_s) == 1
     assert figures.lists == figures.due == figures.fed == FED
+    assert figures.first_list_s is not None
+    assert 0 < figures.first_list_s - ready_s[0] < 0.75 * figures.duration_s
     worth = figures.in_all
     assert 0 < worth.hits <= worth.measured <= FED
     assert worth.popular_reciprocal_rank <= worth.popular_hits
