@@ -16,6 +16,7 @@ from stream.demo import TRAINED_SHARE
 from stream.page_server import PageServer
 from stream.simulation import SimulationConfig, simulate
 from tests.support.browser import Browser, Theme, axe_source
+from tests.support.kafka_broker import PROJECT
 from tests.support.live import Shop
 from tests.support.recommenders import small_recommender
 from tests.support.worker_process import FRESHET, eventually, read_metrics
@@ -26,6 +27,7 @@ HOSTILE_USER = "<img src=x onerror=document.title=1>"
 HOSTILE_ITEM = "<b onclick='x'>&amp;"
 WIDTHS_PX = (360, 1440)
 THEMES: tuple[Theme, ...] = ("light", "dark")
+SHOTS = PROJECT / "build" / "screenshots"
 TABS_MOST = 20
 TRAINED_WITHIN_S = 150  # seconds where nothing else runs
 MINUS = "\N{MINUS SIGN}"
@@ -88,12 +90,6 @@ def page(browser: Browser, demo: Demo) -> Iterator[Browser]:
     eventually(lambda: browser.text("#segment tbody"), "a user's segment is shown", within_s=TRAINED_WITHIN_S)
     yield browser
     assert browser.complaints() == []
-
-
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the screenshots are kept."""
-    return tmp_path_factory.mktemp("screenshots")
 
 
 def in_focus(page: Browser) -> str:
@@ -225,16 +221,16 @@ def test_a_paused_page_stands_still(page: Browser) -> None:
     eventually(lambda: page.text("main") != held, "the page goes on")
 
 
-def test_it_can_be_read_at_every_width_and_in_both_themes(page: Browser, shots: Path) -> None:
-    """Nothing reaches beyond the width; the screenshots are kept beside the test's other files."""
+def test_it_can_be_read_at_every_width_and_in_both_themes(page: Browser) -> None:
+    """Nothing reaches beyond the width; the newest screenshots are kept, outside git."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
     eventually(lambda: page.number("document.querySelectorAll('polyline').length") >= 6, "curves are drawn")
     for theme in THEMES:
         for width_px in WIDTHS_PX:
             page.look(width_px, theme)
             assert page.number("innerWidth") == width_px
             assert page.number("document.documentElement.scrollWidth") <= width_px
-            page.screenshot(shots / f"{theme}-{width_px}.png")
-    print(f"screenshots: {shots}")
+            page.screenshot(SHOTS / f"{theme}-{width_px}.png")
 
 
 def test_a_hand_over_is_a_mark_on_every_curve(browser: Browser) -> None:
