@@ -151,6 +151,7 @@ class _PlainProgress:
         self._total = total
         self._unit = unit
         self._done = 0
+        self._printed: int | None = None
         self._note = ""
         self._begun_s = self._printed_s = time.monotonic()
 
@@ -165,8 +166,9 @@ class _PlainProgress:
         self._note = text
 
     def close(self) -> None:
-        """Print the last line."""
-        self._print()
+        """Print the last line, unless it stands there."""
+        if self._printed != self._done:
+            self._print()
 
     def _left(self, took_s: float) -> str:
         """About how long the rest will take at this pace; nothing where that cannot be said."""
@@ -176,7 +178,7 @@ class _PlainProgress:
 
     def _print(self) -> None:
         """Print where it stands."""
-        self._printed_s = time.monotonic()
+        self._printed_s, self._printed = time.monotonic(), self._done
         share = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
         share = share if self._unit else ""
         took_s = self._printed_s - self._begun_s

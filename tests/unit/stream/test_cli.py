@@ -298,6 +298,19 @@ def test_progress_in_a_pipe_is_plain_lines(capsys):
     assert err.endswith(" fast\n")
 
 
+def test_progress_in_a_pipe_says_nothing_twice(capsys, monkeypatch):
+    """A line that came in its time with the whole count is the last one."""
+    monkeypatch.setattr(console, "PLAIN_PROGRESS_S", 0.0)
+    with console.progress("reading", total=2, unit="events") as shown:
+        shown.advance()
+        shown.advance()
+    with console.progress("waiting"):
+        pass
+    first, last, begun, ended = capsys.readouterr().err.splitlines()
+    assert (first.split(" in ")[0], last.split(" in ")[0]) == ("reading: 1/2 events", "reading: 2/2 events")
+    assert (begun, ended.split(" in ")[0]) == ("waiting ...", "waiting:")
+
+
 def test_options_go_before_set_and_set_before_the_environment(monkeypatch):
     """The nearer to the command, the stronger."""
     monkeypatch.setenv("FRESHET_PARTITIONS", "2")
