@@ -23,6 +23,14 @@ def without_secrets(record: logging.LogRecord) -> bool:
     return not any(type(one).__name__.startswith("SaslAuthenticate") for one in said)
 
 
+def of_consequence(record: logging.LogRecord) -> bool:
+    """Whether a record is more than what a part of Faust says of its own start and end ("[^-Tables]: ...").
+
+    They log as the modules of ours that they are defined in, so no level of a logger tells them apart.
+    """
+    return record.levelno > logging.INFO or not str(record.msg).startswith("[^")
+
+
 class Line(logging.Formatter):
     """Time, severity, module and message, then the record's own variables as name=value."""
 
@@ -42,6 +50,8 @@ def configure(level: str) -> None:
     formatter = Line("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
+    if level != "debug":
+        handler.addFilter(of_consequence)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

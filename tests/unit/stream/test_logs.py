@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from aiokafka.protocol.admin import SaslAuthenticateRequest_v1, SaslHandShakeRequest_v1
+from mode import Service
 
 from stream.logs import configure
 
@@ -27,3 +28,25 @@ def test_login_is_not_logged_at_any_level(capsys: pytest.CaptureFixture[str]):
     told = capsys.readouterr().err
     assert "SaslHandShakeRequest_v1" in told
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 3), ("info", 2)])
+def test_services_are_heard_when_something_is_wrong(
+    level: str, heard: int, capsys: pytest.CaptureFixture[str]
+):
+    """That each part of Faust starts is for who looks for a fault; that one has failed is for all."""
+
+    class Part(Service):
+        """One of them, in a module of ours."""
+
+        logger = logging.getLogger("stream.app")
+
+    configure(level)
+    part = Part()
+    part._log_mundane("Starting...")
+    part.log.warning("Late")
+    logging.getLogger("stream.app").info("partitions are assigned")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == heard
+    assert told[-2].endswith("WARNING stream.app: [^Part]: Late")
+    assert told[-1].endswith("INFO stream.app: partitions are assigned")
