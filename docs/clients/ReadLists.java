@@ -1,6 +1,5 @@
 // Read lists as they come: java -cp "$KAFKA_HOME/libs/*" ReadLists.java BROKERS TOPIC GROUP COUNT
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.time.Duration;
 import java.util.HashMap;
@@ -14,7 +13,8 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 
 public class ReadLists {
     private final ObjectMapper json = new ObjectMapper();
-    private final HashMap<String, JsonNode> newest = new HashMap<>();
+    /** The offset of each user's newest event in each partition it came from. */
+    private final HashMap<String, HashMap<String, Long>> newest = new HashMap<>();
 
     public static void main(String[] args) throws Exception {
         if (args.length != 4) {
@@ -26,6 +26,7 @@ public class ReadLists {
         settings.put("group.id", args[2]);
         settings.put("auto.offset.reset", "earliest");
         settings.put("enable.auto.commit", "false");
+        settings.put("max.poll.records", args[3]);
         int left = Integer.parseInt(args[3]);
         var lists = new ReadLists();
         try (var consumer =
@@ -48,10 +49,14 @@ public class ReadLists {
             return false;
         }
         var made = json.readTree(record.value());
-        // After a crash of a worker a list can come twice, for the same event.
-        if (made.get("event").equals(newest.put(record.key(), made.get("event")))) {
+        // After a crash of a worker the lists of the last events can all come again, in their order.
+        var event = made.get("event");
+        var offsets = newest.computeIfAbsent(record.key(), user -> new HashMap<>());
+        var partition = event.get("topic").asText() + " " + event.get("partition").asInt();
+        if (event.get("offset").asLong() <= offsets.getOrDefault(partition, -1L)) {
             return false;
         }
+        offsets.put(partition, event.get("offset").asLong());
         var items = new StringJoiner(" ");
         made.get("items").forEach(item -> items.add(item.get("item_id").asText()));
         System.out.println(made.get("user_id").asText() + ": " + items);
