@@ -180,9 +180,10 @@ class _PlainProgress:
         """Print where it stands."""
         self._printed_s, self._printed = time.monotonic(), self._done
         share = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
-        share = share if self._unit else ""
+        # A system that has no epochs, for one, does not say that it has had none.
+        count = (share, self._unit) if self._unit and share != "0" else ()
         took_s = self._printed_s - self._begun_s
-        words = (f"{self._title}:", share, self._unit, f"in {took_s:.1f} s", self._left(took_s), self._note)
+        words = (f"{self._title}:", *count, f"in {took_s:.1f} s", self._left(took_s), self._note)
         note(" ".join(word for word in words if word))
 
 

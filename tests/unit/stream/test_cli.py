@@ -299,16 +299,19 @@ def test_progress_in_a_pipe_is_plain_lines(capsys):
 
 
 def test_progress_in_a_pipe_says_nothing_twice(capsys, monkeypatch):
-    """A line that came in its time with the whole count is the last one."""
+    """A line that came in its time with the whole count is the last one; what counts nothing has no count."""
     monkeypatch.setattr(console, "PLAIN_PROGRESS_S", 0.0)
     with console.progress("reading", total=2, unit="events") as shown:
         shown.advance()
         shown.advance()
     with console.progress("waiting"):
         pass
-    first, last, begun, ended = capsys.readouterr().err.splitlines()
+    with console.progress("learning", unit="epochs"):
+        pass
+    first, last, begun, ended, nothing = capsys.readouterr().err.splitlines()
     assert (first.split(" in ")[0], last.split(" in ")[0]) == ("reading: 1/2 events", "reading: 2/2 events")
     assert (begun, ended.split(" in ")[0]) == ("waiting ...", "waiting:")
+    assert nothing.startswith("learning: in ")
 
 
 def test_options_go_before_set_and_set_before_the_environment(monkeypatch):

@@ -106,8 +106,8 @@ def test_network_of_two_systems_is_trained_once(events: Path, capsys: pytest.Cap
     small = ["--columns", COLUMNS, "--epochs", "2", "--units", "8", "--jobs", "1"]
     assert run(["evaluate", str(events), "--systems", "gru,blend,lstm", *small]) == 0
     out, err = capsys.readouterr()
-    for title, epochs in (("gru", 4), ("lstm", 4), ("blend", 0)):
-        assert f"{title}: learning: {epochs} epochs" in err
+    for title in ("gru: learning: 4 epochs in ", "lstm: learning: 4 epochs in ", "blend: learning: in "):
+        assert title in err
     rows = [line.split("\t") for line in out[out.index("system\ttimes learnt") :].splitlines()[1:4]]
     learning_s = {row[0]: float(row[2]) for row in rows}
     assert learning_s["blend"] >= learning_s["gru"] > 0
