@@ -16,6 +16,7 @@ from stream.demo import TRAINED_SHARE
 from stream.page_server import PageServer
 from stream.simulation import SimulationConfig, simulate
 from tests.support.browser import Browser, Theme, axe_source
+from tests.support.documents import missing, samples
 from tests.support.kafka_broker import PROJECT
 from tests.support.live import Shop
 from tests.support.recommenders import small_recommender
@@ -28,6 +29,7 @@ HOSTILE_ITEM = "<b onclick='x'>&amp;"
 WIDTHS_PX = (360, 1440)
 THEMES: tuple[Theme, ...] = ("light", "dark")
 SHOTS = PROJECT / "build" / "screenshots"
+TUTORIAL = PROJECT / "docs" / "tutorial.md"
 TABS_MOST = 20
 TRAINED_WITHIN_S = 150  # seconds where nothing else runs
 MINUS = "\N{MINUS SIGN}"
@@ -164,6 +166,12 @@ def test_the_figures_are_those_of_the_metrics(page: Browser) -> None:
     assert hits / later_events - 0.001 <= shown <= later_hits / events + 0.001
     assert re.fullmatch(r"popularity 0\.\d{3}", page.text("#hit-rate .beside"))
     assert re.search(r"Weights in force: \d{8}T\d{6}Z-[0-9a-f]{8}, trained at", page.text("#weights"))
+
+
+def test_the_terminal_says_what_the_tutorial_shows(page: Browser, demo: Demo) -> None:
+    """Of its demo; numbers, users and items apart."""
+    (sample,) = (text for typed, text in samples(TUTORIAL).items() if typed.startswith("make demo"))
+    eventually(lambda: missing(sample, demo.log.read_text()) == [], "all of it is said")
 
 
 def test_a_user_is_chosen_and_an_item_explained_by_keyboard(page: Browser) -> None:

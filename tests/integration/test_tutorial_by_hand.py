@@ -11,10 +11,12 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.documented import TUTORIAL, run_by
+from tests.support.documents import missing, samples
 from tests.support.kafka_broker import PROJECT, free_port, kafka_home, why_absent
-from tests.support.shell import Shell, Typist
+from tests.support.shell import Said, Shell, Typist
 from tests.support.worker_process import eventually, read_metrics
 
+PAGE = PROJECT / "docs" / "tutorial.md"
 PROPERTIES = "docs/tutorial/kafka.properties"
 READY = "ready: http"
 #: The events of today.csv.
@@ -48,32 +50,57 @@ def typist(tmp_path: Path) -> Iterator[Typist]:
     names = {
         "localhost:9092": f"localhost:{kafka}",
         "localhost:6066": f"localhost:{http}",
-        "popularity,item-cf,gru,blend": "popularity,item-cf",
     }
     with Shell(tmp_path, inherited | ours) as shell:
         yield Typist(shell, names)
 
 
+class Reader:
+    """Goes through the tutorial block by block, and compares what is printed with what the page says."""
+
+    def __init__(self, typist: Typist) -> None:
+        """Begin with the first."""
+        self._typist = typist
+        self._blocks = iter(run_by(TUTORIAL))
+        self._text = ""
+        self.compared: set[str] = set()
+
+    def next_block(self) -> list[str]:
+        """Turn to the next block: its commands, none behind the last."""
+        block = next(self._blocks, None)
+        self._text = "" if block is None else block.text
+        return [] if block is None else block.commands
+
+    def type_block(self, *, until: str = "") -> list[Said]:
+        """Type the next block, wait until ``until`` was said, and compare."""
+        begun = len(self._typist.shell.output())
+        said = self._typist.type_all(self.next_block())
+        self._typist.shell.wait_said(until)
+        self.compare(self._typist.shell.output()[begun:])
+        return said
+
+    def compare(self, output: str) -> None:
+        """What the page says that the block prints must be there."""
+        sample = samples(PAGE).get(self._text)
+        if sample is not None:
+            assert missing(sample, output) == []
+            self.compared.add(self._text)
+
+
 @pytest.mark.kafka
 def test_tutorial_from_its_first_line_to_its_last(typist: Typist, tmp_path: Path):
     """A broker, the shop's past, lists, an event that changes one, an item that leaves it, new weights."""
-    blocks = [block.commands for block in run_by(TUTORIAL)]
-    enter, broker, past, evaluating, serving, replaying, reading, acting, taking_out, worth, fresh = blocks[
-        :11
-    ]
-    trying, ending = blocks[11:]
-    version, *_ = typist.type_all(enter)[1:]
-    assert version.output.startswith("freshet ")
-    *_, topics = typist.type_all(broker)
+    reader = Reader(typist)
+    reader.type_block()
+    *_, topics = reader.type_block()
     assert "users.forget" in topics.output
-    *_, head = typist.type_all(past)
-    assert f"```text\n{head.output}```\n" in (PROJECT / "docs" / "tutorial.md").read_text()
-    *_, table = typist.type_all(evaluating)
-    assert "item-cf" in table.output
-    typist.type_all(serving)
-    typist.shell.wait_said(READY)
+    *_, head = reader.type_block()
+    assert f"```text\n{head.output}```\n" in PAGE.read_text()
+    reader.type_block()
+    reader.type_block(until=READY)
 
-    typist.type(replaying[0])
+    replay, recommend = reader.next_block()
+    sent = typist.type(replay)
     port = typist.names["localhost:6066"]
 
     def served() -> bool:
@@ -81,22 +108,22 @@ def test_tutorial_from_its_first_line_to_its_last(typist: Typist, tmp_path: Path
             return read_metrics(answer.read().decode()).total("freshet_events_total") == TODAY
 
     eventually(served, "every event of today is read")
-    before = typist.type(replaying[1])
-    by_worker, by_consumer = typist.type_all(reading)
+    before = typist.type(recommend)
+    reader.compare(sent.output + before.output)
+    by_worker, by_consumer = reader.type_block()
     assert '"kind":"personalized"' in by_worker.output
     assert len(re.findall(r"^u\d{5}: i\d{5} ", by_consumer.output, re.MULTILINE)) >= 5
-    _, after = typist.type_all(acting)
+    _, after = reader.type_block()
     assert ITEM.findall(after.output) != ITEM.findall(before.output) != []
-    best, *_, without = typist.type_all(taking_out)
+    best, *_, without = reader.type_block()
     best = typist.type("echo $best").output.split()[-1]
     assert best in ITEM.findall(after.output)
     assert best not in ITEM.findall(without.output)
-    (figures,) = typist.type_all(worth)
-    assert "freshet_prequential_events_total" in figures.output
-    light, models = typist.type_all(fresh)
-    assert "light" in light.output
-    assert "in force" in models.output
-    (tried,) = typist.type_all(trying)
+    reader.type_block()
+    reader.type_block()
+    (tried,) = reader.type_block()
     assert "trained on 3,000 events" in tried.output
-    typist.type_all(ending)
+    reader.type_block()
+    assert reader.next_block() == []
+    assert reader.compared == {text for text in samples(PAGE) if not text.startswith("make demo")}
     assert not (tmp_path / "freshet-data").exists()

@@ -71,7 +71,7 @@ BLOCKS: Final[dict[tuple[str, str], RunBy | NotRun]] = {
     ),
     ("docs/tutorial.md", 'make demo DEMO="--events 2000"'): NotRun(
         "trains for a minute or two",
-        beside="tests/browser/test_live_page.py::test_the_figures_are_those_of_the_metrics",
+        beside="tests/browser/test_live_page.py::test_the_terminal_says_what_the_tutorial_shows",
     ),
     ("docs/tutorial.md", ". .venv/bin/activate"): RunBy(TUTORIAL),
     ("docs/tutorial.md", "make kafka"): NotRun(
@@ -79,7 +79,7 @@ BLOCKS: Final[dict[tuple[str, str], RunBy | NotRun]] = {
     ),
     ("docs/tutorial.md", "export KAFKA_HOME"): RunBy(TUTORIAL),
     ("docs/tutorial.md", "xzcat ops/docker/shop.csv.xz"): RunBy(TUTORIAL),
-    ("docs/tutorial.md", "columns=user_id=customer"): RunBy(TUTORIAL, "popularity and item CF alone"),
+    ("docs/tutorial.md", "columns=user_id=customer"): RunBy(TUTORIAL),
     ("docs/tutorial.md", "freshet train past.csv"): RunBy(TUTORIAL),
     ("docs/tutorial.md", "freshet replay today.csv"): RunBy(TUTORIAL),
     ("docs/tutorial.md", "curl -s localhost:6066/recommendations/u00008"): RunBy(TUTORIAL),

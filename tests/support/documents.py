@@ -4,6 +4,7 @@ A block whose fence names no language is one of command lines, to be typed as it
 prints, drawings and examples of messages name one.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from tests.support.kafka_broker import PROJECT
 
 _FENCE = re.compile(r"^```(.*)$")
+_NUMBER = re.compile(r"\d[\w.,:+-]*")
 _COMMENT = re.compile(r"(?:^|\s+)#.*")
 
 
@@ -48,6 +50,47 @@ def blocks(page: Path) -> Iterator[Block]:
             lines.append(line)
     if inside is not None:
         raise ValueError(f"{path}: the block under {heading!r} does not end")
+
+
+def samples(page: Path) -> dict[str, str]:
+    """Return what a page says that each block of command lines prints, by the text of that block.
+
+    It is a block of ``text`` that follows the other one.
+    """
+    every = list(blocks(page))
+    return {
+        typed.text: shown.text
+        for typed, shown in itertools.pairwise(every)
+        if not typed.language and shown.language == "text"
+    }
+
+
+def missing(sample: str, output: str) -> list[str]:
+    """Return the lines of a sample that the output has not, after those before them.
+
+    Any number (with what hangs on it: a time, a version) is as good as the sample's, and any white space;
+    ``...`` stands for anything.
+    """
+    lacking, rest = [], output
+    for line in sample.splitlines():
+        found = _pattern(line).search(rest)
+        if found is None:
+            lacking.append(line)
+        else:
+            rest = rest[found.end() :]
+    return lacking
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    """What a line of a sample stands for."""
+    return re.compile(".*".join(_words(part) for part in line.split("...")))
+
+
+def _words(text: str) -> str:
+    """A pattern of words with any white space between them, and any numbers where they have some."""
+    return r"[^\S\n]+".join(
+        _NUMBER.pattern.join(map(re.escape, _NUMBER.split(word))) for word in text.split()
+    )
 
 
 def prose(page: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import documented
 from tests.support.documented import BLOCKS, PAGES, NotRun, RunBy
-from tests.support.documents import Block, blocks, command_blocks
+from tests.support.documents import Block, blocks, command_blocks, missing, samples
 from tests.support.kafka_broker import PROJECT
 
 EVERY = [block for page in PAGES for block in command_blocks(page)]
@@ -64,3 +64,30 @@ def test_blocks_are_read_with_their_lines(tmp_path: Path, monkeypatch: pytest.Mo
     page.write_text("```\na\n")
     with pytest.raises(ValueError, match=r"page\.md: the block under '' does not end"):
         list(blocks(page))
+
+
+def test_sample_is_of_the_block_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A text after a text, and after another language, is none."""
+    monkeypatch.setattr("tests.support.documents.PROJECT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("```\na\n```\n```text\nout\n```\n```text\nmore\n```\n```json\n1\n```\n```text\nx\n```\n")
+    assert samples(page) == {"a\n": "out\n"}
+
+
+@pytest.mark.parametrize(
+    ("sample", "lacking"),
+    [
+        ("read 9,999 of 1 in 0.5 s\ndone", []),
+        ("read  9 ...\ndone", []),
+        ("ver ...0", []),
+        ("version 20250101T000000Z-abcdef", []),
+        ("read 1 of 2 in 3 s\nnot done", ["not done"]),
+        ("done\nread 1 of 2 in 3 s", ["read 1 of 2 in 3 s"]),
+        ("read one of 2 in 3 s", ["read one of 2 in 3 s"]),
+        ("read 1\n...\ndone", []),
+        ("readdone", ["readdone"]),
+    ],
+)
+def test_sample_is_compared_by_its_words(sample: str, lacking: list[str]):
+    """In their order; numbers may be others."""
+    assert missing(sample, "read\t17 of 2,000 in 1.2 s\nversion 2026T0-0f\ndone\n") == lacking
