@@ -46,18 +46,21 @@ class ListEncoder:
         ``items`` comes from ``Places`` or ``scored_items``; ``ref`` is the event's source, partition,
         offset and event time.
         """
-        source, partition, offset, timestamp_ms = ref
+        after = self.after(ref, generated_at_ms, kind=kind, model_version=model_version)
         # Joined, since a format with a long %b copies what it has so far.
-        return b"".join(
-            (
-                b'{"user_id":',
-                _encode(user_id),
-                b',"items":[',
-                items,
-                self._head(kind, model_version, source),
-                b'%d,"offset":%d,"timestamp":%d},"generated_at":%d}'
-                % (partition, offset, timestamp_ms, generated_at_ms),
-            )
+        return b"".join((before(user_id), items, after))
+
+    def after(
+        self, ref: tuple[int, int, int, int], generated_at_ms: int, *, kind: ListKind, model_version: str
+    ) -> bytes:
+        """Write what stands behind the items of a list."""
+        source, partition, offset, timestamp_ms = ref
+        return b'%b%d,"offset":%d,"timestamp":%d},"generated_at":%d}' % (
+            self._head(kind, model_version, source),
+            partition,
+            offset,
+            timestamp_ms,
+            generated_at_ms,
         )
 
     def _written_head(self, kind: ListKind, model_version: str, source: int) -> bytes:
@@ -68,6 +71,11 @@ class ListEncoder:
         )
 
 
+def before(user_id: str) -> bytes:
+    """Write what stands before the items of a user's list."""
+    return b'{"user_id":%b,"items":[' % _encode(user_id)
+
+
 class Places:
     """Items whose score follows from the place alone: ``scores[place]``."""
 
@@ -75,17 +83,17 @@ class Places:
         """Prepare what stands around the ids of a list of every length."""
         after = [b'","score":' + _encode(score) for score in scores]
         between = b'},{"item_id":"'
-        self._pieces: list[list[bytes]] = [[]]
+        self._pieces: list[list[bytes]] = [[b"", b""]]
         for length in range(1, len(scores) + 1):
-            pieces = [b""] * (2 * length + 1)
-            pieces[0] = b'{"item_id":"'
-            pieces[2::2] = [one + between for one in after[: length - 1]] + [after[length - 1] + b"}"]
+            pieces = [b""] * (2 * length + 3)
+            pieces[1] = b'{"item_id":"'
+            pieces[3:-1:2] = [one + between for one in after[: length - 1]] + [after[length - 1] + b"}"]
             self._pieces.append(pieces)
 
-    def items(self, id_texts: Collection[bytes]) -> bytes:
-        """Write items, best first; at most as many as there are scores."""
+    def items(self, id_texts: Collection[bytes], before: bytes = b"", after: bytes = b"") -> bytes:
+        """Write items, best first; at most as many as there are scores; between ``before`` and ``after``."""
         pieces = self._pieces[len(id_texts)]
-        pieces[1::2] = id_texts
+        pieces[0], pieces[2:-1:2], pieces[-1] = before, id_texts, after
         return b"".join(pieces)
 
 

@@ -11,6 +11,7 @@ from stream.advance import Line
 from stream.effects import Effects, Outgoing
 from stream.list_encoder import ListEncoder, Places, scored_items
 from stream.messages import ListItem, ListKind, encode
+from stream.own_items import newest_texts
 from stream.rules import Rules
 from stream.serving import Floats, History, Rows, Serving
 from stream.state import UserState, pack_rows, unpack_rows
@@ -42,7 +43,7 @@ class Due(NamedTuple):
     #: The same as item ids, where there are no weights.
     barred: set[str] | None
     #: The texts of the user's own last items, newest first, where lists are made of those.
-    recent: Collection[bytes] | None
+    recent: Sequence[bytes] | None
     #: What the user had, where scores need it.
     history: History | None = None
     #: The weights that serve the user; None: there are none yet.
@@ -134,7 +135,7 @@ class Lists:
         operation = -1
         serving = self.serving if line is None else line.serving
         if send and self.rules.recent:
-            recent = self._recent_items(state)
+            recent = newest_texts(state, self.rules.list_size)
         elif send and serving is None:
             barred = self._barred(state)
         elif send and serving is not None and line is not None:
@@ -267,24 +268,15 @@ class Lists:
         )
         _note(ranked, numbers, rows, scores, kind="popular", serving=serving)
 
-    def recent_list(
-        self, user_id: str, state: UserState, ref: tuple[int, int, int, int], now_ms: int
+    def own_list(
+        self, before: bytes, texts: Sequence[bytes], ref: tuple[int, int, int, int], now_ms: int
     ) -> bytes:
-        """Write the user's own last items as the list of the event ``ref``; the last place scores 1."""
-        state.listed_for = ref
-        items = self._recent.items(self._recent_items(state))
-        return self._encoder.encode(user_id, items, ref, now_ms, kind="personalized", model_version=RECENT)
+        """Write a user's own last items as the list of the event ``ref``; the last place scores 1.
 
-    def _recent_items(self, state: UserState) -> Collection[bytes]:
-        """Return the texts of the user's last items, newest first, none twice."""
-        size = self.rules.list_size
-        texts = state.item_texts.rsplit(b"\n", size)[-size:]
-        texts.reverse()
-        newest = dict.fromkeys(texts)
-        if len(newest) < size and len(texts) == size:
-            newest = dict.fromkeys(state.item_texts.split(b"\n")[::-1])
-            return list(newest)[:size]
-        return newest
+        ``before`` is what `list_encoder.before` writes of the user.
+        """
+        after = self._encoder.after(ref, now_ms, kind="personalized", model_version=RECENT)
+        return self._recent.items(texts, before, after)
 
 
 def _has_history(state: UserState, newest: str | None, serving: Serving) -> bool:

@@ -16,7 +16,6 @@ from stream.state import (
     EVENT_KEY_BYTES,
     SOURCES,
     UserState,
-    id_text,
     pack_gap,
     pack_gaps,
     remembered,
@@ -27,6 +26,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """One event as it goes into a segment."""
 
     item_id: str
+    #: The id as the record holds it.
+    item_text: bytes
     category_key: int
     behavior: int
     time_ms: int
@@ -76,8 +77,8 @@ def place(state: UserState, entry: Entry, *, rule: SegmentRule) -> Placed:
 
 def _append(state: UserState, entry: Entry, time: int) -> None:
     """Put the event behind all others."""
-    text = id_text(entry.item_id)
-    state.item_texts = state.item_texts + b"\n" + text if state.item_texts else text
+    texts = state.item_texts
+    state.item_texts = b"%b\n%b" % (texts, entry.item_text) if texts else entry.item_text
     if entry.event_key:
         if not state.event_keys:
             state.event_keys = _NO_KEY * len(state.behaviors)
@@ -125,7 +126,7 @@ def _put(state: UserState, position: int, entry: Entry) -> None:
     )
     state.behaviors = _spliced(state.behaviors, position, _BEHAVIOR_BYTES[entry.behavior])
     texts = state.item_texts.split(b"\n")
-    texts.insert(position, id_text(entry.item_id))
+    texts.insert(position, entry.item_text)
     state.item_texts = b"\n".join(texts)
 
 

@@ -6,9 +6,11 @@ and metrics are the caller's. The same batch over the same records gives the sam
 a redelivered batch repeats its lists with the same identity.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
+from typing import cast
 
 from models.behavior import Behavior
 from models.cleaning import observe
@@ -17,6 +19,7 @@ from stream.effects import Effects, Forward, Outgoing, Record, Refused
 from stream.errors import Rejected
 from stream.lists import Due, Lists
 from stream.messages import Event, decode_event, decode_forget
+from stream.own_items import OwnItems
 from stream.placement import Entry, Placed, place
 from stream.serving import Serving
 from stream.state import (
@@ -27,6 +30,7 @@ from stream.state import (
     encode_state,
     event_key,
     holds,
+    id_text,
     new_state,
 )
 
@@ -78,6 +82,8 @@ class Batch:
         self.recent = 0
         #: Where in ``due`` the one list of a user stands, under a list interval.
         self.sending: dict[bytes, int] = {}
+        #: The last items of the user whose events are being taken; None: not read yet.
+        self._own: OwnItems | None = None
 
     def state_of(self, key: bytes) -> UserState | None:
         """Return the user's record as the batch has it so far."""
@@ -89,32 +95,65 @@ class Batch:
             self.states[key] = state
         return state
 
-    def take(self, source: int, record: Record, partition_of: PartitionOf) -> None:
-        """Apply one record of a source topic to its user's state; a bad one becomes a dead letter."""
-        key = record.key
+    def take(self, records: Iterable[tuple[int, Record]], partition_of: PartitionOf) -> None:
+        """Apply records of the source topics to their users' states; a bad one becomes a dead letter.
+
+        Each user's records are taken in their order, one user after the other: what a user's next event
+        needs is then at hand.
+        """
+        by_user: defaultdict[bytes | None, list[tuple[int, Record]]] = defaultdict(list)
+        for sourced in records:
+            source, record = sourced
+            key = record.key
+            if key is None and source != FORGET:
+                key = self._user_of(source, record, partition_of)
+                if key is None:
+                    continue
+            by_user[key].append(sourced)
+        for key, own in by_user.items():
+            self._own = None
+            for source, record in own:
+                self._take(key, source, record)
+
+    def _take(self, key: bytes | None, source: int, record: Record) -> None:
+        """Apply a record of the user ``key``."""
         try:
             if source == FORGET:
                 self._forget(decode_forget(key).encode(), record.timestamp)
                 return
-            event = decode_event(
-                key, record.value, now_ms=self.now_ms, max_future_ms=self.rules.max_future_ms
-            )
+            event = self._decoded(key, record)
         except Rejected as rejected:
-            self.effects.dead_letters.append(Refused(source, record, rejected))
-            if source != FORGET:
-                self.effects.outcomes[source, "invalid"] += 1
+            self._refuse(source, record, rejected)
             return
-        if key is None:
-            key = event.user_id.encode()
-            partition = partition_of(key)
-            if partition != self.partition:
-                # It comes back where its user's other events are, with the key filled in.
-                self.effects.forwards.append(Forward(source, partition, key, record))
-                return
-        if (self.forgotten or self.effects.forgotten) and event.timestamp <= self._erased_ms(key):
+        user = cast(bytes, key)  # an event has one
+        if (self.forgotten or self.effects.forgotten) and event.timestamp <= self._erased_ms(user):
             self.outcomes.append((source, "late"))
         else:
-            self.outcomes.append((source, self._apply(key, event, source, record)))
+            self.outcomes.append((source, self._apply(user, event, source, record)))
+
+    def _user_of(self, source: int, record: Record, partition_of: PartitionOf) -> bytes | None:
+        """Return the user of an event without a key; None where it is refused, or belongs elsewhere."""
+        try:
+            key = self._decoded(None, record).user_id.encode()
+        except Rejected as rejected:
+            self._refuse(source, record, rejected)
+            return None
+        partition = partition_of(key)
+        if partition == self.partition:
+            return key
+        # It comes back where its user's other events are, with the key filled in.
+        self.effects.forwards.append(Forward(source, partition, key, record))
+        return None
+
+    def _decoded(self, key: bytes | None, record: Record) -> Event:
+        """Read an event of the user ``key``, where that is known; raises Rejected."""
+        return decode_event(key, record.value, now_ms=self.now_ms, max_future_ms=self.rules.max_future_ms)
+
+    def _refuse(self, source: int, record: Record, rejected: Rejected) -> None:
+        """Make a dead letter of a record."""
+        self.effects.dead_letters.append(Refused(source, record, rejected))
+        if source != FORGET:
+            self.effects.outcomes[source, "invalid"] += 1
 
     def _erased_ms(self, key: bytes) -> int:
         """Return up to which event time the user was erased."""
@@ -130,7 +169,7 @@ class Batch:
         # A record that cannot be read is erased like any other.
         if (self.states[key] if key in self.states else self.load(key)) is None:
             return
-        self.states[key] = None
+        self.states[key] = self._own = None
         self.lines.pop(key, None)
         self.due = [due._replace(send=False, item_id=None) if due.key == key else due for due in self.due]
         self.sending.pop(key, None)
@@ -154,7 +193,8 @@ class Batch:
         state.activity, suspicious = observe(state.activity, source, time_ms=time_ms, rule=rules.cleaning)
         if suspicious:
             return "suspicious"
-        entry = Entry(event.item_id, category_key(event.category_id), source, time_ms, identity)
+        item_id, category = event.item_id, category_key(event.category_id)
+        entry = Entry(item_id, id_text(item_id), category, source, time_ms, identity)
         newest_ms = state.base_ms + state.newest
         placed = place(state, entry, rule=rules.segment)
         if placed is _LATE:
@@ -169,7 +209,13 @@ class Batch:
             state.hidden, state.weights = b"", 0
             if not rules.recent:
                 self.effects.items[event.item_id] += 1
-        self._owe(key, state, event, (source, self.partition, offset, time_ms), record.timestamp)
+        ref = source, self.partition, offset, time_ms
+        if rules.recent and not rules.list_interval_ms:
+            # Nothing has to be ranked, so the list is written at once.
+            added = entry.item_text if placed is _STEP else None
+            self._write_own(key, state, event, ref, record.timestamp, added=added)
+        else:
+            self._owe(key, state, event, ref, record.timestamp)
         return "applied"
 
     def _line(self, key: bytes, user_id: str, state: UserState, champion: Serving) -> Line:
@@ -198,19 +244,32 @@ class Batch:
             state.listed = b""
             state.weights = serving.key
 
+    def _write_own(
+        self,
+        key: bytes,
+        state: UserState,
+        event: Event,
+        ref: tuple[int, int, int, int],
+        produced_ms: int,
+        *,
+        added: bytes | None,
+    ) -> None:
+        """Write the list of the user's own last items; ``added`` is the item that came behind all others."""
+        own = self._own
+        if own is None or added is None:
+            own = self._own = OwnItems(event.user_id, state, self.rules.list_size)
+        else:
+            own.add(added)
+        message = self.lists.own_list(own.before, own.texts, ref, self.now_ms)
+        state.listed_for = ref
+        self.effects.lists.append(Outgoing(key, message, produced_ms))
+        self.recent += 1
+
     def _owe(
         self, key: bytes, state: UserState, event: Event, ref: tuple[int, int, int, int], produced_ms: int
     ) -> None:
         """Note the list an applied event is due, or hold it back."""
-        send = True
-        if self.rules.list_interval_ms:
-            send = self._is_time(key, state, ref, produced_ms)
-        elif self.rules.recent:
-            # Nothing has to be ranked, so the list is written at once.
-            message = self.lists.recent_list(event.user_id, state, ref, self.now_ms)
-            self.effects.lists.append(Outgoing(key, message, produced_ms))
-            self.recent += 1
-            return
+        send = not self.rules.list_interval_ms or self._is_time(key, state, ref, produced_ms)
         self.due.append(
             self.lists.due(
                 key,
@@ -307,8 +366,7 @@ def process(
     work with its name, for whoever measures.
     """
     with stage("apply"):
-        for source, record in records:
-            batch.take(source, record, partition_of)
+        batch.take(records, partition_of)
     return _finished(batch, stage)
 
 

@@ -13,7 +13,9 @@ TIMES = st.lists(st.integers(0, 60), min_size=1, max_size=40)
 
 def entry(time_ms: int, number: int, behavior: int = 0) -> Entry:
     """Event number ``number``, whose key is that number."""
-    return Entry(f"i{number}", number, behavior, time_ms, number.to_bytes(EVENT_KEY_BYTES, "little"))
+    return Entry(
+        f"i{number}", b"i%d" % number, number, behavior, time_ms, number.to_bytes(EVENT_KEY_BYTES, "little")
+    )
 
 
 def in_order(entries: list[Entry], rule: SegmentRule) -> list[str]:

@@ -115,11 +115,23 @@ def replace_items(made: RecommendationList) -> RecommendationList:
     )
 
 
+def by_user(lists: list[RecommendationList]) -> dict[str, list[RecommendationList]]:
+    """Each user's lists in their order; a batch may mix those of several users."""
+    found: dict[str, list[RecommendationList]] = {}
+    for one in lists:
+        found.setdefault(one.user_id, []).append(one)
+    return found
+
+
 def same_lists(ones: list[RecommendationList], others: list[RecommendationList]) -> None:
-    """The same lists in the same order."""
-    assert len(ones) == len(others)
-    for one, other in zip(ones, others, strict=True):
-        same_list(one, other)
+    """The same lists, each user's in the same order."""
+    theirs, ours = by_user(others), by_user(ones)
+    assert {user: len(lists) for user, lists in ours.items()} == {
+        user: len(lists) for user, lists in theirs.items()
+    }
+    for user, lists in ours.items():
+        for one, other in zip(lists, theirs[user], strict=True):
+            same_list(one, other)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -140,6 +152,26 @@ def test_batches_change_nothing(cell: CellName, steps: list[Step], cuts: list[in
                   for effects in (single, batches)] if single else [{}, {}]  # fmt: skip
         assert totals[0] == totals[1]
     assert sum(one.quality.events for one in single) == sum(one.quality.events for one in batches)
+
+
+@settings(deadline=None, max_examples=150)
+@given(steps=HISTORY, cuts=st.lists(st.integers(0, 25), max_size=6), size=st.integers(1, 7))
+def test_own_items_are_those_of_the_record_after_each_event(
+    steps: list[Step], cuts: list[int], size: int
+) -> None:
+    """However events are cut into batches: late ones, repeats and new segments among them."""
+    rules = replace(RULES, recent=True, list_size=size)
+    alone, together = (Partition(None, rules) for _ in range(2))
+    made = []
+    for record in produced(alone, steps):
+        for one in lists_of(alone.run(record)):
+            made.append(one)
+            assert [item.item_id for item in one.items] == list(
+                dict.fromkeys(reversed(alone.state(one.user_id).items))
+            )[:size]
+    batches = parted(produced(together, steps), cuts)
+    same_lists([one for batch in batches for one in lists_of(together.run(*batch))], made)
+    same_partition(together, alone)
 
 
 @settings(deadline=None, max_examples=60)
@@ -275,9 +307,9 @@ def test_a_list_knows_nothing_of_what_comes_after_its_event(steps: list[Step], d
         lists_of(partition.run(*produced(partition, order)))
         for partition, order in ((one, steps), (other, [*steps[: at + 1], *after]), (alone, steps[: at + 1]))
     ]
-    known = len(lists[2])
-    same_lists(lists[0][:known], lists[2])
-    same_lists(lists[1][:known], lists[2])
+    for user, known in by_user(lists[2]).items():
+        for more in lists[:2]:
+            same_lists(by_user(more)[user][: len(known)], known)
 
 
 @settings(deadline=None, max_examples=60)

@@ -33,7 +33,9 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "records"
 
 def entry(item_id: str, time_ms: int, behavior: int = 0, *, event_id: str | None = None) -> Entry:
     """An event of category c of its item."""
-    return Entry(item_id, category_key("c" + item_id), behavior, time_ms, event_key(event_id))
+    return Entry(
+        item_id, id_text(item_id), category_key("c" + item_id), behavior, time_ms, event_key(event_id)
+    )
 
 
 def placed(state: UserState, *entries: Entry) -> list[Placed]:
@@ -224,7 +226,11 @@ def test_a_record_of_64_events_and_100_units_is_about_a_kilobyte_and_a_half() ->
     state = new_state()
     rule = SegmentRule()
     for number in range(64):
-        place(state, Entry(f"{number:08}", 1, 0, 1_700_000_000_000 + 60_000 * number, b""), rule=rule)
+        place(
+            state,
+            Entry(f"{number:08}", b"%08d" % number, 1, 0, 1_700_000_000_000 + 60_000 * number, b""),
+            rule=rule,
+        )
     state.hidden = bytes(400)
     state.weights = 2**63
     assert len(encode_state(state)) < 64 * (9 + 5 + 1 + 4) + 400 + 150

@@ -35,19 +35,19 @@ from tests.support.recommenders import small_recommender
 
 
 def test_each_applied_event_gets_a_list_with_its_identity(partition: Partition) -> None:
-    """A list names its event, its weights and the clock it was made by."""
+    """A list names its event, its weights and the clock it was made by; a user's lists stand together."""
     effects = partition.run(
         partition.event("u", "i1", 1),
         partition.event("v", "i2", 2),
         partition.event("u", "i3", 3, behavior=CART),
     )
     made = lists_of(effects)
-    assert [one.user_id for one in made] == ["u", "v", "u"]
-    assert [one.key for one in effects.lists] == [b"u", b"v", b"u"]
+    assert [one.user_id for one in made] == ["u", "u", "v"]
+    assert [one.key for one in effects.lists] == [b"u", b"u", b"v"]
     assert {one.kind for one in made} == {"personalized"}
     assert {one.model_version for one in made} == {"gru-0"}
     assert {one.generated_at for one in made} == {NOW_MS}
-    last = made[-1].event
+    last = made[1].event
     assert (last.topic, last.partition, last.offset) == ("events.cart", NUMBER, 0)
     assert last.timestamp == EARLIER_MS + 3
     assert effects.outcomes == {(CLICK, "applied"): 2, (CART, "applied"): 1}
@@ -234,6 +234,16 @@ def test_a_timestamp_as_text_is_the_same_moment(partition: Partition) -> None:
 
 
 # Records without a key.
+
+
+def test_a_record_without_a_key_keeps_its_place_among_its_users(partition: Partition) -> None:
+    """Taken after the user's later records it would be behind their offsets, and pass for a duplicate."""
+    value = event_value("u", "i1", 1)
+    effects = partition.run(
+        partition.raw(None, value), partition.event("v", "i2"), partition.event("u", "i3", 2)
+    )
+    assert outcomes(effects) == {"applied": 3}
+    assert partition.state("u").items == ["i1", "i3"]
 
 
 def test_a_record_without_a_key_goes_to_its_users_partition(partition: Partition) -> None:

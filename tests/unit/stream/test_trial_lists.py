@@ -48,7 +48,7 @@ def walk(partition: Partition, *, first: int = 0, steps: int = 3):
 
 @pytest.mark.parametrize("blended", [False, True])
 def test_each_user_is_served_by_the_weights_of_the_role_alone(partition: Partition, blended: bool) -> None:
-    """Lists and states are those of a worker that has only these weights; the order is that of the events."""
+    """Lists and states are those of a worker that has only these weights; a user's stand together."""
     ours, theirs = small_recommender(blended=blended), challenger(blended=blended)
     partition.serving, partition.trial = serving_of(ours), on_trial(theirs)
     alone = {ours.version: Partition(serving_of(ours)), theirs.version: Partition(serving_of(theirs))}
@@ -56,7 +56,7 @@ def test_each_user_is_served_by_the_weights_of_the_role_alone(partition: Partiti
         effects = walk(partition, first=first)
         expected = {version: lists_of(walk(one, first=first)) for version, one in alone.items()}
         made = lists_of(effects)
-        assert [one.user_id for one in made] == USERS * 3
+        assert [one.user_id for one in made] == [user for user in USERS for _ in range(3)]
         for place, one in enumerate(made):
             version = theirs.version if one.user_id in CHALLENGERS else ours.version
             assert one.model_version == version

@@ -1,0 +1,41 @@
+"""A user's own last items, which are the list where no network ranks one."""
+
+from stream.list_encoder import before
+from stream.state import UserState
+
+
+class OwnItems:
+    """The texts of a user's last items, newest first, none twice, at most ``size``.
+
+    Read off the record once; an event that lengthens the record then moves one item, where reading
+    would look at all of them again.
+    """
+
+    __slots__ = ("_known", "_size", "before", "texts")
+
+    def __init__(self, user_id: str, state: UserState, size: int) -> None:
+        """Read the retained events of ``state``; ``before`` is what the user's lists begin with."""
+        self._size = size
+        self.before = before(user_id)
+        self.texts = newest_texts(state, size)
+        self._known = set(self.texts)
+
+    def add(self, text: bytes) -> None:
+        """Put the item of an event behind all others in front."""
+        texts = self.texts
+        if text in self._known:
+            texts.remove(text)
+        else:
+            self._known.add(text)
+        texts.insert(0, text)
+        if len(texts) > self._size:
+            self._known.remove(texts.pop())
+
+
+def newest_texts(state: UserState, size: int) -> list[bytes]:
+    """Return the texts of the last ``size`` items, newest first, none twice; fewer where there are fewer."""
+    texts = state.item_texts.rsplit(b"\n", size)[-size:]
+    newest = list(dict.fromkeys(reversed(texts)))
+    if len(newest) < size and len(texts) == size:
+        newest = list(dict.fromkeys(reversed(state.item_texts.split(b"\n"))))[:size]
+    return newest
