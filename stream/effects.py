@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -68,7 +69,8 @@ class Quality:
 
     events: int = 0
     hits: Counter[int] = field(default_factory=Counter)
-    reciprocal_rank: float = 0.0
+    #: The places, counted from 0, of those that the lists held.
+    places: list[int] = field(default_factory=list)
     #: The row of each of these events' items, 0 where the weights do not know it.
     rows: list[int] = field(default_factory=list)
 
@@ -78,10 +80,15 @@ class Quality:
         self.rows.append(row)
         if place < 0:
             return
-        self.reciprocal_rank += 1 / (place + 1)
+        self.places.append(place)
         for cutoff in cutoffs(list_size):
             if place < cutoff:
                 self.hits[cutoff] += 1
+
+    @property
+    def reciprocal_rank(self) -> float:
+        """The sum over the events, the same to the last bit in whatever order they came."""
+        return fsum(1 / (place + 1) for place in self.places)
 
 
 def cutoffs(list_size: int) -> tuple[int, ...]:
@@ -124,4 +131,4 @@ class Effects:
         self.quality.events += later.quality.events
         self.quality.rows += later.quality.rows
         self.quality.hits += later.quality.hits
-        self.quality.reciprocal_rank += later.quality.reciprocal_rank
+        self.quality.places += later.quality.places

@@ -107,15 +107,17 @@ def scored_items(
     if not rows.size:
         return [b""] * len(rows)
     lengths = (rows > 0).sum(1).tolist()
+    ids = id_texts[rows.ravel()].tolist()
     rounded = _rounded(np.where(rows > 0, scores.astype(np.float64), 0.0))
-    written = _encode(rounded.tolist())[2:-2].split(b"],[")
+    written = _encode(rounded.ravel().tolist())[1:-1].split(b",")
+    places = rows.shape[1]
+    whole = [b'},{"item_id":"', b"", b'","score":', b""] * places + [b"}"]
+    whole[0] = b'{"item_id":"'
     found = []
-    for ids, texts, length in zip(id_texts[rows].tolist(), written, lengths, strict=True):
-        pieces = [b'},{"item_id":"', b"", b'","score":', b""] * length
-        pieces[1::4] = ids[:length]
-        pieces[3::4] = texts.split(b",", length)[:length]
-        # What stands before the first item closes the one before it.
-        found.append(b"".join(pieces)[2:] + b"}" if length else b"")
+    for begin, length in zip(range(0, rows.size, places), lengths, strict=True):
+        pieces = whole if length == places else [*whole[: 4 * length], b"}" if length else b""]
+        pieces[1::4], pieces[3::4] = ids[begin : begin + length], written[begin : begin + length]
+        found.append(b"".join(pieces))
     return found
 
 

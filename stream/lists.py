@@ -14,7 +14,7 @@ from stream.messages import ListItem, ListKind, encode
 from stream.own_items import newest_texts
 from stream.rules import Rules
 from stream.serving import Floats, History, Rows, Serving
-from stream.state import UserState, pack_rows, unpack_rows
+from stream.state import UserState, pack_rows, place_of
 
 #: Hidden states ranked in one matrix product: bounds the scores held at once (rows by catalogue).
 RANKED_TOGETHER = 1024
@@ -163,7 +163,10 @@ class Lists:
 
     def excluded(self, state: UserState, serving: Serving) -> Rows | None:
         """Return the rows a list of this user leaves out."""
-        rows = [row for row in map(serving.item_row, self._barred(state) or ()) if row]
+        barred = self._barred(state)
+        if not barred:
+            return None
+        rows = [row for row in map(serving.item_row, barred) if row]
         return np.array(rows, np.int32) if rows else None
 
     def _barred(self, state: UserState) -> set[str] | None:
@@ -213,9 +216,7 @@ class Lists:
         if owed.serving is None or owed.item_id is None or not state.listed:
             return
         row = owed.serving.item_row(owed.item_id)
-        rows = unpack_rows(state.listed)
-        place = rows.index(row) if row in rows else -1
-        effects.quality.observe(row, place, list_size=self.rules.list_size)
+        effects.quality.observe(row, place_of(row, state.listed), list_size=self.rules.list_size)
 
     def _ranked(self, due: Sequence[Due]) -> list[Ranked | None]:
         """Rank the lists of a part of a batch; None where none is sent."""

@@ -159,9 +159,16 @@ def pack_rows(rows: npt.NDArray[np.int32]) -> list[bytes]:
     return [head + line[:length].tobytes() for line, length in zip(narrow, lengths, strict=True)]
 
 
-def unpack_rows(packed: bytes) -> list[int]:
-    """Return the rows of a list, best first."""
-    return np.frombuffer(packed, f"u{packed[0]}", offset=1).tolist() if packed else []
+def place_of(row: int, packed: bytes) -> int:
+    """Return the place of a row in a list that `pack_rows` packed, 0 for the best; -1 where it has none."""
+    if not packed or row >> 8 * packed[0]:
+        return -1
+    width = packed[0]
+    number = row.to_bytes(width, "little")
+    at = packed.find(number, 1)
+    while at >= 0 and (at - 1) % width:
+        at = packed.find(number, at + 1)
+    return (at - 1) // width
 
 
 def pack_gaps(gaps: Iterable[int]) -> bytes:

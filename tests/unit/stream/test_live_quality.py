@@ -1,6 +1,7 @@
 """Live figures and offline evaluation of the same events, and lists after a light refresh, are the same."""
 
 from dataclasses import replace
+from math import fsum
 
 import numpy as np
 import polars as pl
@@ -70,7 +71,7 @@ def test_live_counters_equal_offline_evaluation_of_the_same_events(
     assert live.hits == {
         cutoff: sum(0 < place <= cutoff for place in in_order) for cutoff in cutoffs(RULES.list_size)
     }
-    assert live.reciprocal_rank == sum(1 / place for place in in_order if place)
+    assert live.reciprocal_rank == fsum(1 / place for place in in_order if place)
     assert 0 < live.hits[1] < live.hits[7] < live.events
 
 

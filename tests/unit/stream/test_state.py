@@ -5,6 +5,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.segment import SegmentRule
 from stream.errors import StateError
@@ -24,7 +26,7 @@ from stream.state import (
     new_state,
     pack_gaps,
     pack_rows,
-    unpack_rows,
+    place_of,
 )
 
 RULE = SegmentRule(span_ms=10, max_events=4)
@@ -259,9 +261,22 @@ def test_rows_of_a_list_come_back(highest: int, width: int) -> None:
     """Each list ends where its rows do; numbers are as wide as the highest row of the batch needs."""
     rows = np.array([[highest, 1, 2], [3, -1, -1], [-1, -1, -1]], np.int32)
     packed = pack_rows(rows)
-    assert [unpack_rows(one) for one in packed] == [[highest, 1, 2], [3], []]
+    assert [[place_of(row, one) for row in (highest, 2, 3)] for one in packed] == [
+        [0, 2, -1],
+        [-1, -1, 0],
+        [-1] * 3,
+    ]
     assert [len(one) for one in packed] == [1 + 3 * width, 1 + width, 1]
-    assert unpack_rows(b"") == []
+    assert place_of(3, b"") == -1
+
+
+@given(st.lists(st.integers(1, 1030), unique=True, max_size=20), st.integers(0, 70_000), st.booleans())
+def test_the_place_of_a_row_is_found_among_whole_numbers(rows: list[int], row: int, wide: bool) -> None:
+    """Not where the end of one and the beginning of the next read like it; any row may be asked."""
+    listed = [*rows, 65_600] if wide else rows
+    (packed,) = pack_rows(np.array([[*listed, -1]], np.int32))
+    expected = {one: listed.index(one) if one in listed else -1 for one in (row, *listed)}
+    assert {one: place_of(one, packed) for one in expected} == expected
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.msgpack")), ids=lambda path: path.stem)
@@ -276,7 +291,7 @@ def test_records_of_earlier_versions_are_read(path: Path) -> None:
     assert state.offsets == [7, NEVER, 3, 0, NEVER]
     assert np.frombuffer(state.hidden, np.float32).tolist() == [0, 1, 2, 3]
     assert (state.bought, state.bought_ms) == (["rug"], [1_511_544_080_000])
-    assert unpack_rows(state.listed) == [4, 2, 9]
+    assert [place_of(row, state.listed) for row in (4, 2, 9, 1)] == [0, 1, 2, -1]
     assert state.listed_for == (0, 1, 7, 1_511_544_090_000)
     day = SegmentRule(span_ms=86_400_000, max_events=64)
     assert place(state, entry("mat", 1_511_544_100_000), rule=day) is Placed.STEP
