@@ -18,6 +18,7 @@ had, as with news, and great where they do, as with supplies.
 Axes: B users, N items, R places of a memory.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
@@ -155,11 +156,18 @@ class Blend:
 
     def add(self, scores: Scores, memories: Memories) -> None:
         """Add what the memories say to the ``scores`` (B, N) of the network and the prior."""
+        for lines, items, values in self.said(memories):
+            scores[lines, items] += values
+
+    def said(self, memories: Memories) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], Weights]]:
+        """What the memories say, part by part: users, items, and what is added to their scores, (E,) each.
+
+        No part names an item twice for the same user.
+        """
         for weight, near in zip(self.near, nearness(self._tables, memories), strict=True):
-            lines = np.repeat(np.arange(near.shape[0]), np.diff(near.indptr))
-            scores[lines, near.indices] += weight * near.data
+            yield np.repeat(np.arange(near.shape[0]), np.diff(near.indptr)), near.indices, weight * near.data
         lines, items, kinds = belongings(memories)
-        scores[lines, items] += self.had.ravel()[kinds]
+        yield lines, items, self.had.ravel()[kinds]
 
 
 def tables_of(neighbours: ItemNeighbours, successors: ItemNeighbours, direct: ItemNeighbours) -> Tables:

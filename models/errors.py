@@ -4,6 +4,7 @@ ModelsError
   x  ArtifactError      an artifact is missing, damaged, or of a kind this version cannot read
   x  TrainingError      the events given cannot train a model
   x  EvaluationError    the events given cannot be scored
+  x  IndexUnavailable   what searches large catalogues is not installed
 
 Each message is one line that names the thing and says what to do about it.
 """
@@ -23,3 +24,7 @@ class TrainingError(ModelsError):
 
 class EvaluationError(ModelsError):
     """The events given leave nothing to score."""
+
+
+class IndexUnavailable(ModelsError):
+    """An index of the catalogue is asked for, and the package that makes one is not installed."""

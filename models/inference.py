@@ -51,12 +51,13 @@ class Frozen:
             self._table = table
             bias = network.bias if prior is None else network.bias + prior
             units = network.config.units
-            self._vectors = torch.empty(len(bias), units + 1)  # (N, H + 1)
-            self._vectors[:, units] = bias
+            #: (N, H + 1) what of each item meets ``queries``: its vector, and what is added to its score.
+            self.vectors = torch.empty(len(bias), units + 1)
+            self.vectors[:, units] = bias
             # Some at a time: sums of all would for a moment take as much memory again, beside old weights.
             for begin in range(0, len(bias), BLOCK_ITEMS):
                 rows = torch.arange(begin, min(begin + BLOCK_ITEMS, len(bias)))
-                self._vectors[rows, :units] = network.item_vectors(rows)
+                self.vectors[rows, :units] = network.item_vectors(rows)
 
     def gates(self, inputs: Inputs) -> Tensor:
         """(..., G*H) what ``Network.gates`` gives."""
@@ -78,11 +79,14 @@ class Frozen:
             seen = functional.linear(seen, self._network.weight_ih, self._network.bias_ih)
         return seen.view(*shape, -1)
 
+    def queries(self, state: Tensor) -> Tensor:
+        """(B, H + 1) what of each state meets ``vectors``: its hidden state, and a one for the bias."""
+        hidden = self._network.output(state)
+        return torch.cat((hidden, hidden.new_ones(len(hidden), 1)), 1)
+
     def scores(self, state: Tensor) -> Tensor:
         """(B, N) what ``Network.scores`` gives, and the prior."""
-        hidden = self._network.output(state)
-        ones = hidden.new_ones(len(hidden), 1)
         # With the bias as one more column the result is written once, not first with the bias.
-        scores = torch.mm(torch.cat((hidden, ones), 1), self._vectors.T)
+        scores = torch.mm(self.queries(state), self.vectors.T)
         scores[:, UNKNOWN_ROW] = -torch.inf
         return scores

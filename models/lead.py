@@ -52,27 +52,32 @@ class Shelves:
         and ``exclude`` do not count; NO_ROW where none is left, or the category is not known.
         """
         rows = np.full(len(scores), NO_ROW, np.int32)
-        known = np.where(category < len(self.begins) - 1, category, UNKNOWN_ROW)
-        begin, sizes = self.begins[known], self.begins[known + 1] - self.begins[known]
-        line = np.repeat(np.arange(len(scores)), sizes)  # (P,)
+        line, item = self.pairs(category)
         if not len(line):
             return rows
-        ends = np.cumsum(sizes)
-        item = self.items[np.arange(len(line)) + np.repeat(begin - ends + sizes, sizes)]
         value = scores[line, item]
         if available is not None:
             value[~available[item]] = -np.inf
         if exclude is not None:
-            value[_named(line, item, exclude, scores.shape[1])] = -np.inf
-        some = sizes > 0
-        best = np.maximum.reduceat(value, (ends - sizes)[some])
-        found = np.flatnonzero((value == np.repeat(best, sizes[some])) & (value > -np.inf))
+            value[named(line, item, exclude, scores.shape[1])] = -np.inf
+        begins = np.flatnonzero(np.diff(line, prepend=-1))
+        best = np.maximum.reduceat(value, begins)
+        found = np.flatnonzero(
+            (value == np.repeat(best, np.diff(begins, append=len(line)))) & (value > -np.inf)
+        )
         first = found[np.flatnonzero(np.diff(line[found], prepend=-1))]
         rows[line[first]] = item[first]
         return rows
 
+    def pairs(self, category: NDArray[np.integer]) -> tuple[Positions, Positions]:
+        """(P,) twice: users, ascending, each with the items of the user's ``category`` (B,), ascending."""
+        known = np.where(category < len(self.begins) - 1, category, UNKNOWN_ROW)
+        begin, sizes = self.begins[known], self.begins[known + 1] - self.begins[known]
+        line = np.repeat(np.arange(len(category)), sizes)
+        return line, self.items[np.arange(len(line)) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)]
 
-def _named(line: Positions, item: Positions, exclude: Sequence[NDArray[np.integer]], n_items: int) -> Flags:
+
+def named(line: Positions, item: Positions, exclude: Sequence[NDArray[np.integer]], n_items: int) -> Flags:
     """(P,) whether ``exclude`` names the item for its line."""
     lines = np.repeat(np.arange(len(exclude)), [len(rows) for rows in exclude])
     if not len(lines):

@@ -39,8 +39,8 @@ def top_n(
 
     Never listed: row 0 (unknown), a score of -inf, a row that is not ``available`` (N,), and the
     rows that ``exclude`` names for that line. With ``max_per_category`` above 0 no category of
-    ``categories`` (N,) stands more often than that in a list; category 0 means none and is not
-    limited. Where fewer are left, the list ends in row -1 with score -inf.
+    ``categories`` (N,), or of each line (B, N), stands more often than that in a list; category 0
+    means none and is not limited. Where fewer are left, the list ends in row -1 with score -inf.
 
     Raises ValueError for a score that is not a number.
     """
@@ -51,7 +51,8 @@ def top_n(
         return rows, best
     for block, candidates in _blocks(scores, available, exclude):
         if max_per_category > 0 and categories is not None:
-            found = _best_spread(candidates, n, categories, max_per_category)
+            of_lines = np.broadcast_to(categories, scores.shape)[block]
+            found = _best_spread(candidates, n, of_lines, max_per_category)
         else:
             found = _best(candidates, n)
         rows[block], best[block] = found
@@ -190,7 +191,10 @@ def _best_of_few(scores: Tensor, n: int) -> tuple[Rows, Scores] | None:
 
 
 def _best_spread(scores: Tensor, n: int, categories: Rows, limit: int) -> tuple[Rows, Scores]:
-    """The best n with at most ``limit`` of a category: take more, drop what is over, and more if too few."""
+    """The best n with at most ``limit`` of a category: take more, drop what is over, and more if too few.
+
+    ``categories`` (B, N) may be a view that repeats a line, which this does not copy.
+    """
     count, width = scores.shape
     rows = np.full((count, n), NO_ROW, np.int32)
     best = np.full((count, n), -np.inf, np.float32)
@@ -198,7 +202,7 @@ def _best_spread(scores: Tensor, n: int, categories: Rows, limit: int) -> tuple[
     depth = min(2 * n, width)
     while len(waiting):
         found, values = _best(scores[torch.from_numpy(waiting)], depth)
-        category = categories[found]
+        category = categories[waiting[:, None], found]
         kept = (found != NO_ROW) & ((category == 0) | (times_before(category) < limit))
         done = (kept.sum(1) >= n) | (found[:, -1] == NO_ROW) | (depth == width)
         order = np.argsort(~kept, axis=1, kind="stable")[:, :n]  # kept ones first, in their order

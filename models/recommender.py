@@ -3,6 +3,7 @@
 Axes: B users, S state, N items.
 """
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 from models.blend import Blend
 from models.encoder import Inputs
 from models.inference import Frozen
+from models.item_index import ItemIndex
 from models.lead import Shelves, put_first
 from models.memory import Memories
 from models.networks import Network
+from models.ranking import NO_ROW, Rows, top_n
 from models.segment import SegmentRule
+from models.shortlist import Shortlist
 from models.vocabulary import Vocabulary
 
 Floats = NDArray[np.float32]
@@ -29,6 +33,9 @@ UserSequence = tuple[Integers, Integers, Integers, Integers]  # item, category, 
 # Sequences of like length are replayed together, at most so many padded events at a time: some
 # 10 MB of gates at 100 units, whatever the number of users.
 REPLAY_EVENTS = 8192
+
+# So many scores are held at once (256 MiB): a thousand users of a million items would take 4 GB.
+SCORES_AT_ONCE = 1 << 26
 
 
 def key_of(version: str) -> int:
@@ -41,8 +48,9 @@ class Recommender:
     """A trained network with its vocabulary, its segment rule and the fallback.
 
     ``popularity`` (N,) scores the items for users without a history. With a ``blend`` scores are the
-    network's and the blend's together. ``trained_at_ms`` is since the epoch. Nothing here changes
-    after construction, so threads may share it.
+    network's and the blend's together. ``trained_at_ms`` is since the epoch. With an ``index`` lists are
+    the best of the items that it finds, see `shortlist`. Nothing here changes after construction, so threads
+    may share it.
     """
 
     version: str
@@ -52,6 +60,7 @@ class Recommender:
     popularity: Floats
     trained_at_ms: int
     blend: Blend | None = None
+    index: ItemIndex | None = None
     key: int = field(init=False)
     _frozen: Frozen = field(init=False, repr=False)
     _shelves: Shelves = field(init=False, repr=False)
@@ -99,6 +108,12 @@ class Recommender:
             popularity=np.concatenate((self.popularity, never)),
             blend=None if self.blend is None else self.blend.grown(vocabulary.n_items),
         )
+
+    def indexed(self) -> Self:
+        """The same with an index of its items; takes seconds for a million. Raises as ``ItemIndex`` does."""
+        made = copy.copy(self)  # and not `replace`, which would lay out the network once more
+        object.__setattr__(made, "index", ItemIndex(self._frozen.vectors))
+        return made
 
     def initial(self, batch: int) -> Floats:
         """(B, S) the states of users without an event."""
@@ -160,6 +175,58 @@ class Recommender:
             best = self._shelves.best(scores, memories.category, available=available, exclude=exclude)
             put_first(scores, best)
         return scores
+
+    def best(
+        self,
+        states: Floats,
+        n: int,
+        memories: Memories | None = None,
+        *,
+        available: NDArray[np.bool_] | None = None,
+        exclude: Sequence[Integers] | None = None,
+        max_per_category: int = 0,
+    ) -> tuple[Rows, Floats]:
+        """The best ``n`` rows for each of the ``states`` (B, S), and their scores; both (B, n).
+
+        What `ranking.top_n` gives of ``scores``, with the same ``memories``, ``available`` and ``exclude``.
+        With an ``index`` an item may be missing that it did not find; scores are no less exact, and no list
+        is shorter.
+        """
+        rows = np.full((len(states), n), NO_ROW, np.int32)
+        best = np.full((len(states), n), -np.inf, np.float32)
+        waiting = np.arange(len(states))
+        if self.index is not None:
+            shortlist = Shortlist(
+                self.index, self._frozen.vectors, self.blend, self._shelves, self.vocabulary.item_category
+            )
+            waiting = shortlist.fill(
+                rows,
+                best,
+                self._frozen.queries(_float32(states)),
+                memories,
+                available=available,
+                exclude=exclude,
+                max_per_category=max_per_category,
+            )
+        at_once = max(1, SCORES_AT_ONCE // self.vocabulary.n_items)
+        for begin in range(0, len(waiting), at_once):
+            some = waiting[begin : begin + at_once]
+            barred = None if exclude is None else [exclude[line] for line in some.tolist()]
+            scores = self.scores(
+                states[some],
+                None if memories is None else memories[some],
+                available=available,
+                exclude=barred,
+            )
+            rows[some], best[some] = top_n(
+                scores,
+                n,
+                available=available,
+                exclude=barred,
+                categories=self.vocabulary.item_category,
+                max_per_category=max_per_category,
+            )
+        return rows, best
 
     @torch.inference_mode()
     def summed(self, states: Floats, memories: Memories | None = None) -> Floats:

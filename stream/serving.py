@@ -101,22 +101,22 @@ class Serving:
         if self.remembers:
             items, segments, category = zip(*histories, strict=True)
             memories = Memories.of(items, segments, category)
-        scores = self.recommender.scores(states, memories, available=self.available, exclude=exclude)
-        return self._top(scores, n, exclude, max_per_category)
+        return self.recommender.best(
+            states,
+            n,
+            memories,
+            available=self.available,
+            exclude=exclude,
+            max_per_category=max_per_category,
+        )
 
     def popular(
         self, count: int, n: int, *, exclude: list[Rows] | None, max_per_category: int
     ) -> tuple[Rows, Floats]:
         """Return the most popular ``n`` rows, once for each of ``count`` users."""
         popularity = self.recommender.popularity
-        scores = np.broadcast_to(popularity, (count, len(popularity)))
-        return self._top(scores, n, exclude, max_per_category)
-
-    def _top(
-        self, scores: Floats, n: int, exclude: list[Rows] | None, max_per_category: int
-    ) -> tuple[Rows, Floats]:
         return top_n(
-            scores,
+            np.broadcast_to(popularity, (count, len(popularity))),
             n,
             available=self.available,
             exclude=exclude,

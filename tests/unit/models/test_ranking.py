@@ -119,3 +119,15 @@ def test_empty_input_gives_empty_lists() -> None:
 def test_times_before_counts_earlier_equals() -> None:
     """Each place tells how often its value came before it."""
     assert times_before(np.array([[3, 5, 3, 3, 5]])).tolist() == [[0, 0, 1, 2, 1]]
+
+
+def test_lines_may_have_categories_of_their_own():
+    """Each line is ranked as alone, with the categories of its own columns."""
+    rng = np.random.default_rng(5)
+    scores = rng.standard_normal((6, 150)).astype(np.float32)
+    categories = rng.integers(0, 4, (6, 150)).astype(np.int32)
+    together = top_n(scores, 9, categories=categories, max_per_category=2)
+    for line in range(6):
+        alone = top_n_plain(scores[line : line + 1], 9, categories=categories[line], max_per_category=2)
+        for ours, plain in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(ours[line : line + 1], plain)
