@@ -33,7 +33,7 @@ SETTINGS_OF: Final = {
     "Segments and suspicious users": ("segment_", "max_future_s", "suspicious_"),
     "HTTP port": ("http_",),
     "A worker's own files": ("data_dir", "store"),
-    "Weights": ("model_",),
+    "Weights": ("model_", "index_"),
     "Retraining": ("retrain_",),
     "Trials of challengers": ("canary_",),
     "Erasure": ("forget_",),

@@ -197,6 +197,11 @@ class Settings(BaseSettings):
     model_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         4_096, description="refuse an artifact of more megabytes than this, and do not announce it"
     )
+    index_from_items: Count = Field(
+        0,
+        description="search catalogues of so many items and more through an index, which misses some of the "
+        "best; needs the extra large; 0: never",
+    )
     model_private_keyfile: Path | None = Field(
         None, description="Ed25519 key (PEM) that training signs artifacts with; not set: they are not signed"
     )

@@ -12,19 +12,20 @@ then serves its share of the users beside the weights in force, and where it is 
 import asyncio
 import hashlib
 import math
+import time
 from collections.abc import Callable
 from logging import getLogger
 from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from models import artifact
+from models import artifact, item_index
 from models.artifact import Folder, Manifest
 from models.canary_config import CanaryConfig
-from models.errors import ModelsError
+from models.errors import IndexUnavailable, ModelsError
 from models.recommender import Recommender
 from stream import clients, signature
-from stream.errors import ArtifactRefused, FreshetError, Rejected, StoreUnreachable
+from stream.errors import ArtifactRefused, FreshetError, Rejected, SettingsError, StoreUnreachable
 from stream.messages import CanaryTrial, ModelManifest, decode_manifest, decode_trial, encode, trial_key
 from stream.model_files import model_files, reaching
 from stream.settings import Settings
@@ -150,9 +151,16 @@ class Weights:
 
         ``swap`` is called with each recommender that comes in force, ``try_out`` with each that goes on
         trial and its terms, and with None where none is on trial any more. Raises ``SettingsError`` for a
-        key that signatures cannot be checked with.
+        key that signatures cannot be checked with, and where an index is asked for that cannot be made.
         """
         signature.public_key(settings)
+        if settings.index_from_items:
+            try:
+                item_index.require()
+            except IndexUnavailable as error:
+                raise SettingsError(
+                    f"FRESHET_INDEX_FROM_ITEMS is '{settings.index_from_items}': {error}"
+                ) from None
         self._settings = settings
         self._telemetry = telemetry
         self._swap, self._try_out = swap, try_out
@@ -235,7 +243,22 @@ class Weights:
             manifest.sha256,
         ):
             return tried.recommender
-        return await asyncio.to_thread(load_announced, self._settings, manifest)
+        return await asyncio.to_thread(self._ready, manifest)
+
+    def _ready(self, manifest: ModelManifest) -> Recommender:
+        """Load what is announced, with an index where it has as many items as the settings say."""
+        recommender = load_announced(self._settings, manifest)
+        items = recommender.vocabulary.n_items
+        if not 0 < self._settings.index_from_items <= items:
+            return recommender
+        began_s = time.monotonic()
+        try:
+            indexed = recommender.indexed()
+        except ValueError as error:
+            raise ArtifactRefused(f"{recommender.version} cannot be indexed: {error}; train again") from error
+        seconds = round(time.monotonic() - began_s, 1)
+        log.info("the catalogue is indexed", extra={"items": items, "seconds": seconds})
+        return indexed
 
     def _refuse(self, error: FreshetError, key: bytes, value: bytes) -> None:
         self._telemetry.model_swaps.labels("refused").inc()

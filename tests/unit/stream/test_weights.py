@@ -1,6 +1,7 @@
 """Announced weights: taken in force, or refused while what was in force goes on."""
 
 import hashlib
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from models import artifact
 from models.canary_config import CanaryConfig
 from models.recommender import Recommender
 from models.segment import SegmentRule
-from stream.errors import ArtifactRefused, StoreUnreachable
+from stream.errors import ArtifactRefused, SettingsError, StoreUnreachable
 from stream.messages import CanaryTrial, ModelManifest, encode, trial_key
 from stream.settings import Settings
 from stream.telemetry import Telemetry
@@ -262,6 +263,69 @@ async def test_an_artifact_is_loaded_off_the_loop(
     assert taken.versions == ["gru-0"]
     assert len(threads) == 1
     assert loop not in threads
+
+
+# An index of the catalogue.
+
+
+def indexing(settings: Settings, taken: Taken, from_items: int) -> Weights:
+    """What a worker feeds that searches catalogues of so many items and more; those of the tests have 12."""
+    settings = settings.model_copy(update={"index_from_items": from_items})
+    return Weights(
+        settings, telemetry=Telemetry(CollectorRegistry()), swap=taken.append, try_out=taken.try_out
+    )
+
+
+@pytest.mark.parametrize(("from_items", "indexed"), [(0, False), (12, True), (13, False)])
+async def test_a_catalogue_as_large_as_the_setting_says_has_an_index(
+    settings: Settings, taken: Taken, from_items: int, indexed: bool
+) -> None:
+    """In force and on trial; with 0 none has."""
+    tried: list[Recommender | None] = []
+    weights = indexing(settings, taken, from_items)
+    weights._try_out = lambda recommender, _: tried.append(recommender)
+    await weights.handle(announced(saved(settings)))
+    await weights.handle(on_trial(saved(settings, seed=1)))
+    assert [(one is not None and one.index is not None) for one in (taken[0], tried[0])] == [indexed] * 2
+
+
+async def test_an_index_is_built_off_the_loop(
+    settings: Settings, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes half a minute for a million items."""
+    threads = []
+
+    def indexed(recommender: Recommender) -> Recommender:
+        threads.append(threading.get_ident())
+        return recommender
+
+    monkeypatch.setattr(Recommender, "indexed", indexed)
+    await indexing(settings, taken, 1).handle(announced(saved(settings)))
+    assert taken.versions == ["gru-0"]
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+async def test_weights_that_cannot_be_indexed_are_refused(
+    settings: Settings, taken: Taken, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the reason, as others that cannot serve."""
+    broken = replace(small_recommender(), rule=RULE)
+    broken.network.bias[3] = float("nan")
+    monkeypatch.setattr(artifact, "load", lambda *_: replace(broken))
+    await indexing(settings, taken, 1).handle(announced(saved(settings)))
+    assert taken == []
+    assert "gru-0 cannot be indexed: an item's vector or bias is not a number" in caplog.text
+
+
+def test_an_index_without_its_package_is_told_at_the_start(
+    settings: Settings, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when the first weights come; who asks for none needs none."""
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    indexing(settings, taken, 0)
+    with pytest.raises(SettingsError, match=r"^FRESHET_INDEX_FROM_ITEMS is '5'.*faiss-cpu.*extra `large`"):
+        indexing(settings, taken, 5)
 
 
 # A challenger on trial.
