@@ -4,6 +4,7 @@
 # make docs     the site of docs/ into build/docs
 # make bench    the reference workload beside its peers, and memory per user (needs a real broker)
 # make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
+# make bench-large   lists of large catalogues through the index, beside exact ones
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
 # make bench-latency   from producing an event to reading its list, beside a bare echo
 # make bench-recovery   from kill -9 to the first list, beside a bare read of the changelog
@@ -22,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint docs bench bench-lists bench-training bench-latency bench-recovery stress soak kafka lock clean
+.PHONY: help demo test lint docs bench bench-lists bench-large bench-training bench-latency bench-recovery stress soak kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -66,6 +67,9 @@ bench: $(READY)
 bench-lists: $(READY)
 	$(BIN)/python -m tests.bench.bench_lists $(BENCH)
 
+bench-large: $(READY)
+	$(BIN)/python -m tests.bench.bench_large $(BENCH)
+
 bench-training: $(READY)
 	$(BIN)/python -m tests.bench.bench_training $(BENCH)
 
@@ -98,7 +102,7 @@ kafka:
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,bench,tune,s3]'
+	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,bench,tune,s3,large]'
 	.venv-lock/bin/python -m pip list --format=freeze --exclude freshet --exclude pip \
 	  | sed 's/+[a-z0-9.]*$$//' | grep --invert-match --extended-regexp '^(nvidia-|cuda-|triton)' > requirements.lock
 	rm -rf .venv-lock

@@ -10,7 +10,16 @@ from typing import Any
 
 from tests.support.kafka_broker import PROJECT
 
-PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "quixstreams", "msgspec", "numpy", "torch")
+PACKAGES = (
+    "faust-streaming",
+    "aiokafka",
+    "confluent-kafka",
+    "faiss-cpu",
+    "quixstreams",
+    "msgspec",
+    "numpy",
+    "torch",
+)
 
 
 def environment() -> dict[str, Any]:
