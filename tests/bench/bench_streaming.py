@@ -23,6 +23,7 @@ from tests.support.kafka_broker import BrokerError, KafkaBroker, kafka_home, why
 PEERS = {
     "worker": worker.PEER,
     "exactly-once": worker.EXACTLY_ONCE,
+    "rocksdb": worker.ON_DISK,
     "plain-faust": plain_faust.PEER,
     "quix": quix.PEER,
     "kafka-streams": kafka_streams.PEER,
@@ -52,7 +53,7 @@ def run_rounds(
             result = measure(peer, broker=broker, tag=tag, directory=directory / tag, scale=scale)
             results[name].append(result)
             print(
-                f"round {number}: {peer.name:<18} {result.events_per_s:>10,.0f} events/s"
+                f"round {number}: {peer.name:<20} {result.events_per_s:>10,.0f} events/s"
                 f"   ({result.measured_events:,} events in {result.duration_s:.1f} s)",
                 flush=True,
             )
@@ -72,15 +73,15 @@ def first_list_s(measurements: Sequence[Measurement]) -> float:
 def table(results: dict[str, list[Measurement]], absent: dict[str, str]) -> str:
     """Return the speeds, how many times each peer the worker is, and the time to the first list."""
     ours = speed(results["worker"]) if results.get("worker") else None
-    lines = [f"{'':<18} {'events/s':>10} {'lowest':>10} {'highest':>10} {'worker is':>10} {'first list':>10}"]
+    lines = [f"{'':<20} {'events/s':>10} {'lowest':>10} {'highest':>10} {'worker is':>10} {'first list':>10}"]
     for name, measurements in results.items():
         rates = [one.events_per_s for one in measurements]
         ratio = "" if ours is None else f"{ours / speed(measurements):.2f} x"
         lines.append(
-            f"{PEERS[name].name:<18} {speed(measurements):>10,.0f} {min(rates):>10,.0f}"
+            f"{PEERS[name].name:<20} {speed(measurements):>10,.0f} {min(rates):>10,.0f}"
             f" {max(rates):>10,.0f} {ratio:>10} {first_list_s(measurements):>8.1f} s   {PEERS[name].note}"
         )
-    lines += [f"{PEERS[name].name:<18} not run: {reason}" for name, reason in absent.items()]
+    lines += [f"{PEERS[name].name:<20} not run: {reason}" for name, reason in absent.items()]
     return "\n".join(lines)
 
 

@@ -51,6 +51,11 @@ def exactly_once(run: Run) -> Mapping[str, str]:
     return {**environment(run), "FRESHET_PROCESSING_GUARANTEE": "exactly_once"}
 
 
+def on_disk(run: Run) -> Mapping[str, str]:
+    """Return the settings of the worker that keeps users in RocksDB."""
+    return {**environment(run), "FRESHET_STORE": "rocksdb"}
+
+
 def watch_commits(run: Run) -> AbstractContextManager[Look]:
     """Look at what the worker has committed."""
     return committed(run, group=group(run))
@@ -80,4 +85,11 @@ EXACTLY_ONCE = replace(
     note="FRESHET_LISTS=recent, FRESHET_PROCESSING_GUARANTEE=exactly_once",
     environment=exactly_once,
     watch=watch_commits,
+)
+
+ON_DISK = replace(
+    PEER,
+    name="freshet worker, disk",
+    note="FRESHET_LISTS=recent, FRESHET_STORE=rocksdb",
+    environment=on_disk,
 )
