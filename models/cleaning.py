@@ -74,7 +74,11 @@ def observe(activity: Activity, behavior: int, *, time_ms: int, rule: CleaningRu
             if time_ms - burst_start_ms > rule.burst_ms:
                 burst_start_ms, burst_clicks = time_ms, 0
             burst_clicks += 1
-        if _robot(clicks, purchases, rule) or 0 < rule.max_burst_clicks < burst_clicks:
+        many = 0 < rule.max_clicks_per_day < clicks
+        # A great many clicks and hardly a purchase, or faster than a hand.
+        if (
+            many and clicks > purchases * rule.clicks_per_purchase
+        ) or 0 < rule.max_burst_clicks < burst_clicks:
             suspect_until_ms = max(suspect_until_ms, time_ms + rule.quarantine_ms + 1)
     elif behavior == _PURCHASE:
         purchases += 1
@@ -101,8 +105,3 @@ def _ever_suspicious(events: EventLog, rule: CleaningRule) -> bool:
         if suspicious:
             return True
     return False
-
-
-def _robot(clicks: int, purchases: int, rule: CleaningRule) -> bool:
-    """Whether a day's counts are a great many clicks and hardly a purchase."""
-    return 0 < rule.max_clicks_per_day < clicks and clicks > purchases * rule.clicks_per_purchase

@@ -43,7 +43,7 @@ class Due(NamedTuple):
     #: The same as item ids, where there are no weights.
     barred: set[str] | None
     #: The texts of the user's own last items, newest first, where lists are made of those.
-    recent: Sequence[bytes] | None
+    recent: Collection[bytes] | None
     #: What the user had, where scores need it.
     history: History | None = None
     #: The weights that serve the user; None: there are none yet.
@@ -270,7 +270,7 @@ class Lists:
         _note(ranked, numbers, rows, scores, kind="popular", serving=serving)
 
     def own_list(
-        self, before: bytes, texts: Sequence[bytes], ref: tuple[int, int, int, int], now_ms: int
+        self, before: bytes, texts: Collection[bytes], ref: tuple[int, int, int, int], now_ms: int
     ) -> bytes:
         """Write a user's own last items as the list of the event ``ref``; the last place scores 1.
 

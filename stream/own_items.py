@@ -17,25 +17,27 @@ class OwnItems:
         """Read the retained events of ``state``; ``before`` is what the user's lists begin with."""
         self._size = size
         self.before = before(user_id)
-        self.texts = newest_texts(state, size)
-        self._known = set(self.texts)
+        self._known = newest_texts(state, size)
+        self.texts = list(self._known)
 
     def add(self, text: bytes) -> None:
         """Put the item of an event behind all others in front."""
-        texts = self.texts
-        if text in self._known:
+        texts, known = self.texts, self._known
+        if text in known:
             texts.remove(text)
         else:
-            self._known.add(text)
+            known[text] = None
         texts.insert(0, text)
         if len(texts) > self._size:
-            self._known.remove(texts.pop())
+            del known[texts.pop()]
 
 
-def newest_texts(state: UserState, size: int) -> list[bytes]:
-    """Return the texts of the last ``size`` items, newest first, none twice; fewer where there are fewer."""
+def newest_texts(state: UserState, size: int) -> dict[bytes, None]:
+    """Return the texts of the last ``size`` items as keys, newest first; fewer where there are fewer."""
     texts = state.item_texts.rsplit(b"\n", size)[-size:]
-    newest = list(dict.fromkeys(reversed(texts)))
+    texts.reverse()
+    newest = dict.fromkeys(texts)
     if len(newest) < size and len(texts) == size:
-        newest = list(dict.fromkeys(reversed(state.item_texts.split(b"\n"))))[:size]
+        every = dict.fromkeys(reversed(state.item_texts.split(b"\n")))
+        newest = dict.fromkeys(list(every)[:size])
     return newest

@@ -17,9 +17,10 @@ from models.cleaning import observe
 from stream.advance import Line, replay, run, step
 from stream.effects import Effects, Forward, Outgoing, Record, Refused
 from stream.errors import Rejected
+from stream.list_encoder import before
 from stream.lists import Due, Lists
 from stream.messages import Event, decode_event, decode_forget
-from stream.own_items import OwnItems
+from stream.own_items import OwnItems, newest_texts
 from stream.placement import Entry, Placed, place
 from stream.serving import Serving
 from stream.state import (
@@ -36,6 +37,7 @@ from stream.state import (
 
 FORGET = len(Behavior)
 BOUGHT_KEPT = 256
+APPLIED = "applied"
 NOBODY: Mapping[bytes, int] = MappingProxyType({})
 _STEP, _LATE = Placed.STEP, Placed.LATE
 _PURCHASE = int(Behavior.PURCHASE)
@@ -77,13 +79,15 @@ class Batch:
         self.states: dict[bytes, UserState | None] = {}
         self.lines: dict[bytes, Line] = {}
         self.due: list[Due] = []
-        #: Source and outcome of each event, counted when the batch is done, and the lists written at once.
-        self.outcomes: list[tuple[int, str]] = []
+        #: The events of each source that were applied, and the lists written at once.
+        self.applied = [0] * len(Behavior)
         self.recent = 0
         #: Where in ``due`` the one list of a user stands, under a list interval.
         self.sending: dict[bytes, int] = {}
         #: The last items of the user whose events are being taken; None: not read yet.
         self._own: OwnItems | None = None
+        #: Whether the batch has a single record of that user.
+        self._alone = False
 
     def state_of(self, key: bytes) -> UserState | None:
         """Return the user's record as the batch has it so far."""
@@ -111,25 +115,21 @@ class Batch:
                     continue
             by_user[key].append(sourced)
         for key, own in by_user.items():
-            self._own = None
+            self._own, self._alone = None, len(own) == 1
             for source, record in own:
-                self._take(key, source, record)
-
-    def _take(self, key: bytes | None, source: int, record: Record) -> None:
-        """Apply a record of the user ``key``."""
-        try:
-            if source == FORGET:
-                self._forget(decode_forget(key).encode(), record.timestamp)
-                return
-            event = self._decoded(key, record)
-        except Rejected as rejected:
-            self._refuse(source, record, rejected)
-            return
-        user = cast(bytes, key)  # an event has one
-        if (self.forgotten or self.effects.forgotten) and event.timestamp <= self._erased_ms(user):
-            self.outcomes.append((source, "late"))
-        else:
-            self.outcomes.append((source, self._apply(user, event, source, record)))
+                try:
+                    if source == FORGET:
+                        self._forget(decode_forget(key).encode(), record.timestamp)
+                        continue
+                    event = self._decoded(key, record)
+                except Rejected as rejected:
+                    self._refuse(source, record, rejected)
+                    continue
+                outcome = self._apply(cast(bytes, key), event, source, record)  # an event has a key by now
+                if outcome is APPLIED:
+                    self.applied[source] += 1
+                else:
+                    self.effects.outcomes[source, outcome] += 1
 
     def _user_of(self, source: int, record: Record, partition_of: PartitionOf) -> bytes | None:
         """Return the user of an event without a key; None where it is refused, or belongs elsewhere."""
@@ -179,6 +179,8 @@ class Batch:
 
     def _apply(self, key: bytes, event: Event, source: int, record: Record) -> str:
         """Apply a valid event; returns its outcome for the counter."""
+        if (self.forgotten or self.effects.forgotten) and event.timestamp <= self._erased_ms(key):
+            return "late"
         state = self.states.get(key)
         if state is None:
             state = self.states[key] = self.state_of(key) or new_state()
@@ -205,10 +207,7 @@ class Batch:
             line = self._line(key, event.user_id, state, self.serving)
             self._schedule(line, state, entry, placed=placed, newest_ms=newest_ms)
         else:
-            # The hidden state lacks this event: whatever weights come next have to replay.
-            state.hidden, state.weights = b"", 0
-            if not rules.recent:
-                self.effects.items[event.item_id] += 1
+            self._go_without_weights(state, event)
         ref = source, self.partition, offset, time_ms
         if rules.recent and not rules.list_interval_ms:
             # Nothing has to be ranked, so the list is written at once.
@@ -216,7 +215,14 @@ class Batch:
             self._write_own(key, state, event, ref, record.timestamp, added=added)
         else:
             self._owe(key, state, event, ref, record.timestamp)
-        return "applied"
+        return APPLIED
+
+    def _go_without_weights(self, state: UserState, event: Event) -> None:
+        """Note that the hidden state lacks an event: whatever weights come next have to replay."""
+        if state.hidden or state.weights:
+            state.hidden, state.weights = b"", 0
+        if not self.rules.recent:
+            self.effects.items[event.item_id] += 1
 
     def _line(self, key: bytes, user_id: str, state: UserState, champion: Serving) -> Line:
         """Return the user's line, under the weights that serve the user."""
@@ -255,12 +261,16 @@ class Batch:
         added: bytes | None,
     ) -> None:
         """Write the list of the user's own last items; ``added`` is the item that came behind all others."""
-        own = self._own
-        if own is None or added is None:
-            own = self._own = OwnItems(event.user_id, state, self.rules.list_size)
+        lists, now_ms, own = self.lists, self.now_ms, self._own
+        if self._alone:
+            texts = newest_texts(state, self.rules.list_size)
+            message = lists.own_list(before(event.user_id), texts, ref, now_ms)
         else:
-            own.add(added)
-        message = self.lists.own_list(own.before, own.texts, ref, self.now_ms)
+            if own is None or added is None:
+                own = self._own = OwnItems(event.user_id, state, self.rules.list_size)
+            else:
+                own.add(added)
+            message = lists.own_list(own.before, own.texts, ref, now_ms)
         state.listed_for = ref
         self.effects.lists.append(Outgoing(key, message, produced_ms))
         self.recent += 1
@@ -351,7 +361,9 @@ class Batch:
         """Write the records that changed; the batch is done."""
         for key, state in self.states.items():
             self.effects.states[key] = None if state is None else encode_state(state)
-        self.effects.outcomes.update(self.outcomes)
+        for source, count in enumerate(self.applied):
+            if count:
+                self.effects.outcomes[source, APPLIED] = count
         if self.recent:
             self.effects.kinds["personalized"] += self.recent
         return self.effects
