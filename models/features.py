@@ -1,7 +1,13 @@
 """The buckets that times are shown to the network in; training and serving both come here."""
 
+from typing import TypeVar
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Times = TypeVar("Times", Tensor, NDArray[np.int64])
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -16,19 +22,21 @@ N_HOURS = 24
 N_WEEKDAYS = 7
 
 
-def gap_bucket(gap_ms: Tensor) -> Tensor:
+def gap_bucket(gap_ms: Times) -> Times:
     """Bucket 0 .. N_GAPS - 1 of the time since the previous event, which is int64 milliseconds.
 
     Compared as integers: a logarithm could fall on either side of a bound from one call to the next.
     """
-    return torch.bucketize(gap_ms.contiguous(), _GAP_BOUNDS_MS, right=True)
+    if isinstance(gap_ms, Tensor):
+        return torch.bucketize(gap_ms.contiguous(), _GAP_BOUNDS_MS, right=True)
+    return _GAP_BOUNDS_MS.numpy().searchsorted(gap_ms, side="right")
 
 
-def hour_bucket(time_ms: Tensor) -> Tensor:
+def hour_bucket(time_ms: Times) -> Times:
     """Hour of the day in UTC, 0 .. 23, of an event time in milliseconds since the epoch."""
-    return torch.div(time_ms, HOUR_MS, rounding_mode="floor") % N_HOURS
+    return time_ms // HOUR_MS % N_HOURS
 
 
-def weekday_bucket(time_ms: Tensor) -> Tensor:
+def weekday_bucket(time_ms: Times) -> Times:
     """Day of the week in UTC, 0 (Monday) .. 6, of an event time in milliseconds since the epoch."""
-    return (torch.div(time_ms, DAY_MS, rounding_mode="floor") + EPOCH_WEEKDAY) % N_WEEKDAYS
+    return (time_ms // DAY_MS + EPOCH_WEEKDAY) % N_WEEKDAYS

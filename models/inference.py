@@ -4,20 +4,29 @@ Everything an event is shown as is a sum of rows of tables, so the tables lie in
 one operation. Axes as in `networks`.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.encoder import Inputs
+from models.encoder import SHORT
 from models.features import gap_bucket, hour_bucket, weekday_bucket
 from models.networks import Network
 from models.vocabulary import UNKNOWN_ROW
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.integer]
 
 # Up to so many numbers (200 MB) the rows are multiplied with the input weights beforehand, which
 # halves the work of a step.
 PROJECTED_NUMBERS = 50_000_000
 
 BLOCK_ITEMS = 1 << 15
+
+# Vectors of fewer items are stored by columns: the product then takes a quarter less with one state, and no
+# more with many. Of so many, an index may find some, which are fetched row by row.
+ROWS_FROM_ITEMS = 1 << 17
 
 
 class Frozen:
@@ -38,8 +47,8 @@ class Frozen:
                 network.hour,
                 network.weekday,
             ]
-            sizes = torch.tensor([0, *(len(table) for table in tables[:-1])])
-            self._offsets = sizes.cumsum(0)  # (6,) where each table begins
+            # (6,) where each table begins
+            self._offsets = np.cumsum([0, *(len(table) for table in tables[:-1])])
             table = torch.cat(tables)
             self._projected = len(table) * len(network.weight_ih) <= PROJECTED_NUMBERS
             if self._projected:
@@ -52,41 +61,55 @@ class Frozen:
             bias = network.bias if prior is None else network.bias + prior
             units = network.config.units
             #: (N, H + 1) what of each item meets ``queries``: its vector, and what is added to its score.
-            self.vectors = torch.empty(len(bias), units + 1)
+            self.vectors = (
+                torch.empty(len(bias), units + 1)
+                if len(bias) >= ROWS_FROM_ITEMS
+                else torch.empty(units + 1, len(bias)).T
+            )
             self.vectors[:, units] = bias
             # Some at a time: sums of all would for a moment take as much memory again, beside old weights.
             for begin in range(0, len(bias), BLOCK_ITEMS):
                 rows = torch.arange(begin, min(begin + BLOCK_ITEMS, len(bias)))
                 self.vectors[rows, :units] = network.item_vectors(rows)
 
-    def gates(self, inputs: Inputs) -> Tensor:
-        """(..., G*H) what ``Network.gates`` gives."""
-        rows = torch.stack(
-            (
-                inputs.item,
-                inputs.category,
-                inputs.behavior,
-                gap_bucket(inputs.gap_ms),
-                hour_bucket(inputs.time_ms),
-                weekday_bucket(inputs.time_ms),
-            ),
-            -1,
-        )  # (..., 6)
-        shape = rows.shape[:-1]
+    def gates(
+        self, item: Integers, category: Integers, behavior: Integers, gap_ms: Integers, time_ms: Integers
+    ) -> Tensor:
+        """(..., G*H) what ``Network.gates`` gives; the columns are of one shape (...)."""
+        rows = np.empty((*item.shape, 6), np.int64)
+        time = np.asarray(time_ms, np.int64)
+        rows[..., 0] = item
+        rows[..., 1] = category
+        rows[..., 2] = behavior
+        rows[..., 3] = gap_bucket(np.asarray(gap_ms, np.int64))
+        rows[..., 4] = hour_bucket(time)
+        rows[..., 5] = weekday_bucket(time)
         rows += self._offsets
-        seen = functional.embedding_bag(rows.view(-1, rows.shape[-1]), self._table, mode="sum")
+        seen = self._summed(rows.reshape(-1, 6))
         if not self._projected:
             seen = functional.linear(seen, self._network.weight_ih, self._network.bias_ih)
-        return seen.view(*shape, -1)
+        return seen.view(*rows.shape[:-1], -1)
 
-    def queries(self, state: Tensor) -> Tensor:
-        """(B, H + 1) what of each state meets ``vectors``: its hidden state, and a one for the bias."""
-        hidden = self._network.output(state)
-        return torch.cat((hidden, hidden.new_ones(len(hidden), 1)), 1)
+    def _summed(self, rows: NDArray[np.int64]) -> Tensor:
+        """(B, G*H), or (B, H) where they are not projected: the sums of the table's ``rows`` (B, 6)."""
+        if len(rows) == 1:  # a third of the time: of a single event the call is what costs
+            return torch.from_numpy(self._table.numpy().take(rows[0], 0).sum(0, keepdims=True))
+        return functional.embedding_bag(torch.from_numpy(rows), self._table, mode="sum")
 
-    def scores(self, state: Tensor) -> Tensor:
-        """(B, N) what ``Network.scores`` gives, and the prior."""
+    def queries(self, states: Floats) -> Floats:
+        """(B, H + 1) what of states (B, S) meets ``vectors``: ``Network.output``, and a one for the bias."""
+        shape = self._network.config
+        hidden = states[:, : shape.units]
+        queries = np.ones((len(hidden), shape.units + 1), np.float32)
+        queries[:, :-1] = hidden
+        if shape.scale:
+            squares = np.einsum("bh,bh->b", hidden, hidden) + np.float32(SHORT**2)
+            queries[:, :-1] *= (np.float32(shape.scale) / np.sqrt(squares))[:, None]
+        return queries
+
+    def scores(self, states: Floats) -> Floats:
+        """(B, N) what ``Network.scores`` gives of (B, S), and the prior."""
         # With the bias as one more column the result is written once, not first with the bias.
-        scores = torch.mm(self.queries(state), self.vectors.T)
-        scores[:, UNKNOWN_ROW] = -torch.inf
+        scores: Floats = torch.mm(torch.from_numpy(self.queries(states)), self.vectors.T).numpy()
+        scores[:, UNKNOWN_ROW] = -np.inf
         return scores

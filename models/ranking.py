@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int32]
@@ -23,7 +22,7 @@ UNKNOWN_ROW = 0
 CHUNK = 64  # columns under one maximum; near sqrt(N / n) for the catalogues of design.md
 _BLOCK_CELLS = 1 << 19  # 2 MiB of scores at a time stay in the processor's cache
 FEW_LINES = 4  # up to here the calls cost more than the work; above, chunks are faster
-_LOWEST = np.finfo(np.float32).min  # -inf is below it and never listed
+_LOWEST: np.float32 = np.finfo(np.float32).min  # -inf is below it and never listed
 
 
 def top_n(
@@ -44,19 +43,19 @@ def top_n(
 
     Raises ValueError for a score that is not a number.
     """
-    count, width = scores.shape
-    rows = np.full((count, n), NO_ROW, np.int32)
-    best = np.full((count, n), -np.inf, np.float32)
-    if n < 1 or width == 0:
-        return rows, best
+    if n < 1 or 0 in scores.shape:
+        return _nothing(len(scores), n)
+    found = []
     for block, candidates in _blocks(scores, available, exclude):
         if max_per_category > 0 and categories is not None:
             of_lines = np.broadcast_to(categories, scores.shape)[block]
-            found = _best_spread(candidates, n, of_lines, max_per_category)
+            found.append(_best_spread(candidates, n, of_lines, max_per_category))
         else:
-            found = _best(candidates, n)
-        rows[block], best[block] = found
-    return rows, best
+            found.append(_best(candidates, n))
+    if len(found) == 1:
+        return found[0]
+    rows, best = zip(*found, strict=True)
+    return np.concatenate(rows), np.concatenate(best)
 
 
 def top_n_plain(
@@ -69,8 +68,7 @@ def top_n_plain(
     max_per_category: int = 0,
 ) -> tuple[Rows, Scores]:
     """What `top_n` promises, by sorting everything and walking down: the tests' oracle."""
-    rows = np.full((len(scores), n), NO_ROW, np.int32)
-    best = np.full((len(scores), n), -np.inf, np.float32)
+    rows, best = _nothing(len(scores), n)
     for line, values in enumerate(scores.tolist()):
         barred = set() if exclude is None else set(np.asarray(exclude[line]).tolist())
         taken: dict[int, int] = {}
@@ -89,9 +87,14 @@ def top_n_plain(
     return rows, best
 
 
+def _nothing(count: int, n: int) -> tuple[Rows, Scores]:
+    """Lists without a row, both (count, n)."""
+    return np.full((count, n), NO_ROW, np.int32), np.full((count, n), -np.inf, np.float32)
+
+
 def _blocks(
     scores: Scores, available: NDArray[np.bool_] | None, exclude: Sequence[NDArray[np.integer]] | None
-) -> Iterator[tuple[slice, Tensor]]:
+) -> Iterator[tuple[slice, Scores]]:
     """The scores a few lines at a time, what may not be listed at -inf; the caller's array stays as it is.
 
     Each block is as wide as whole chunks and is overwritten by the next one.
@@ -110,7 +113,7 @@ def _blocks(
             part[:, withdrawn] = -np.inf
         if exclude is not None:
             _bar(part, exclude[block])
-        yield block, torch.from_numpy(part)
+        yield block, part
 
 
 def _bar(part: Scores, exclude: Sequence[NDArray[np.integer]]) -> None:
@@ -120,31 +123,31 @@ def _bar(part: Scores, exclude: Sequence[NDArray[np.integer]]) -> None:
         part[np.repeat(np.arange(len(lengths)), lengths), np.concatenate(exclude).astype(np.intp)] = -np.inf
 
 
-def _best(scores: Tensor, n: int) -> tuple[Rows, Scores]:
+def _best(scores: Scores, n: int) -> tuple[Rows, Scores]:
     """The best n columns of (B, C * CHUNK) in order, -1 where the score is -inf; both (B, n).
 
     The n-th highest maximum of a chunk is a score that n columns reach, so only those above it are put
     in order, and of those equal to it the first ones that the list can still hold.
     """
     count, width = scores.shape
-    if count <= FEW_LINES and width > n:
-        found = _best_of_few(scores, n)
-        if found is not None:
-            return found
-    chunked = scores.view(count, width // CHUNK, CHUNK)  # (B, C, CHUNK)
-    maxima = chunked.amax(2)  # (B, C), not a number where one of the chunk is not
-    if torch.isnan(maxima).any():
+    chunked = scores.reshape(count, width // CHUNK, CHUNK)  # (B, C, CHUNK)
+    # Not by numpy, which takes three times as long.
+    maxima: Scores = torch.from_numpy(chunked).amax(2).numpy()  # (B, C), not a number where one of it is not
+    if np.isnan(maxima).any():
         raise ValueError("a score is not a number; the weights that made it are broken")
+    if count <= FEW_LINES:
+        return _best_of_few(scores, maxima, n)
     reached = np.full(count, _LOWEST, np.float32)
     if maxima.shape[1] > n:
-        np.maximum(maxima.topk(n).values[:, -1].numpy(), _LOWEST, out=reached)
-    chunk_line, chunk = np.nonzero(maxima.numpy() >= reached[:, None])  # (P,)
+        np.maximum(np.partition(maxima, -n, axis=1)[:, -n], _LOWEST, out=reached)
+    chunk_line, chunk = np.nonzero(maxima >= reached[:, None])  # (P,)
     if len(chunk) > count * n:  # only where maxima are equal, as those of a user with few neighbours are
-        kept = _within_reach(chunk_line, maxima.numpy()[chunk_line, chunk], reached, n)
+        kept = _within_reach(chunk_line, maxima[chunk_line, chunk], reached, n)
         chunk_line, chunk = chunk_line[kept], chunk[kept]
-    values = chunked.numpy()[chunk_line, chunk]  # (P, CHUNK)
+    values = chunked[chunk_line, chunk]  # (P, CHUNK)
     # Flat, since finding the few that are True in two dimensions takes several times as long.
-    at, within = np.divmod(np.flatnonzero(values >= reached[chunk_line, None]), CHUNK)  # (M,)
+    found = np.flatnonzero(values >= reached[chunk_line, None])  # (M,)
+    at, within = found // CHUNK, found % CHUNK
     line, column, value = chunk_line[at], chunk[at] * CHUNK + within, values[at, within]
     if len(line) > 2 * count * n:
         kept = _within_reach(line, value, reached, n)
@@ -154,8 +157,7 @@ def _best(scores: Tensor, n: int) -> tuple[Rows, Scores]:
     place = np.arange(len(line)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     listed = place < n
     order, place = order[listed], place[listed]
-    rows = np.full((count, n), NO_ROW, np.int32)
-    best = np.full((count, n), -np.inf, np.float32)
+    rows, best = _nothing(count, n)
     rows[line[order], place] = column[order]
     best[line[order], place] = value[order]
     return rows, best
@@ -176,32 +178,33 @@ def _within_reach(line: NDArray[np.intp], value: Scores, reached: Scores, n: int
     return within
 
 
-def _best_of_few(scores: Tensor, n: int) -> tuple[Rows, Scores] | None:
-    """What `_best` promises, in fewer calls; None where the n-th score is equal to the next one.
+def _best_of_few(scores: Scores, maxima: Scores, n: int) -> tuple[Rows, Scores]:
+    """What `_best` promises, line by line in fewer calls; the ``maxima`` (B, C) lose their order."""
+    rows, best = _nothing(len(scores), n)
+    for line, values in enumerate(scores):
+        reached, highest = _LOWEST, maxima[line]
+        if len(highest) > n:
+            highest.partition(len(highest) - n)
+            reached = max(reached, highest[-n])
+        column = (values >= reached).nonzero()[0]
+        value = values[column]
+        order = (-value).argsort(kind="stable")[:n]  # equal scores stay in the order of their columns
+        rows[line, : len(order)] = column[order]
+        best[line, : len(order)] = value[order]
+    return rows, best
 
-    Which of equal scores torch takes is not said, so they must not stand across the end of the list.
-    """
-    values, columns = (found.numpy() for found in scores.topk(n + 1))
-    if not np.all(values[:, n - 1] > values[:, n]) or np.isnan(values[:, 0]).any():
-        return None
-    lines = np.arange(len(values))[:, None]
-    order = np.lexsort((columns[:, :n], -values[:, :n]), axis=1)
-    best = values[lines, order]
-    return np.where(best > -np.inf, columns[lines, order], NO_ROW).astype(np.int32), best
 
-
-def _best_spread(scores: Tensor, n: int, categories: Rows, limit: int) -> tuple[Rows, Scores]:
+def _best_spread(scores: Scores, n: int, categories: Rows, limit: int) -> tuple[Rows, Scores]:
     """The best n with at most ``limit`` of a category: take more, drop what is over, and more if too few.
 
     ``categories`` (B, N) may be a view that repeats a line, which this does not copy.
     """
     count, width = scores.shape
-    rows = np.full((count, n), NO_ROW, np.int32)
-    best = np.full((count, n), -np.inf, np.float32)
+    rows, best = _nothing(count, n)
     waiting = np.arange(count)
     depth = min(2 * n, width)
     while len(waiting):
-        found, values = _best(scores[torch.from_numpy(waiting)], depth)
+        found, values = _best(scores[waiting], depth)
         category = categories[waiting[:, None], found]
         kept = (found != NO_ROW) & ((category == 0) | (times_before(category) < limit))
         done = (kept.sum(1) >= n) | (found[:, -1] == NO_ROW) | (depth == width)

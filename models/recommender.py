@@ -7,14 +7,13 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.blend import Blend
-from models.encoder import Inputs
 from models.inference import Frozen
 from models.item_index import ItemIndex
 from models.lead import Shelves, put_first
@@ -27,7 +26,6 @@ from models.vocabulary import Vocabulary
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.integer]
-Number = TypeVar("Number", bound=np.generic)
 UserSequence = tuple[Integers, Integers, Integers, Integers]  # item, category, behavior, time_ms, each (T,)
 
 # Sequences of like length are replayed together, at most so many padded events at a time: some
@@ -133,8 +131,8 @@ class Recommender:
 
         ``gap_ms`` is the time since the previous event of the user's segment, 0 for its first.
         """
-        inputs = Inputs(*(_int64(column) for column in (item, category, behavior, gap_ms, time_ms)))
-        return self.network.step(self._frozen.gates(inputs), _float32(states)).numpy()
+        gates = self._frozen.gates(item, category, behavior, gap_ms, time_ms)
+        return self.network.step(gates, _float32(states)).numpy()
 
     @torch.inference_mode()
     def replay(self, sequences: Sequence[UserSequence]) -> Floats:
@@ -150,9 +148,9 @@ class Recommender:
             # From the longest down, so that the first of a group fixes its padding.
             group = order[-max(1, REPLAY_EVENTS // int(lengths[order[-1]])) :]
             order = order[: -len(group)]
-            inputs = _padded([sequences[row] for row in group], int(lengths[group[-1]]))
+            columns = _padded([sequences[row] for row in group], int(lengths[group[-1]]))
             last = torch.from_numpy(lengths[group] - 1)
-            states[group] = self.network.steps(self._frozen.gates(inputs))[
+            states[group] = self.network.steps(self._frozen.gates(*columns))[
                 torch.arange(len(group)), last
             ].numpy()
         return states
@@ -192,53 +190,79 @@ class Recommender:
         With an ``index`` an item may be missing that it did not find; scores are no less exact, and no list
         is shorter.
         """
+        if self.index is None:
+            return self._best_of_all(states, n, memories, available, exclude, max_per_category)
         rows = np.full((len(states), n), NO_ROW, np.int32)
         best = np.full((len(states), n), -np.inf, np.float32)
-        waiting = np.arange(len(states))
-        if self.index is not None:
-            shortlist = Shortlist(
-                self.index, self._frozen.vectors, self.blend, self._shelves, self.vocabulary.item_category
+        shortlist = Shortlist(
+            self.index, self._frozen.vectors, self.blend, self._shelves, self.vocabulary.item_category
+        )
+        waiting = shortlist.fill(
+            rows,
+            best,
+            torch.from_numpy(self._frozen.queries(states)),
+            memories,
+            available=available,
+            exclude=exclude,
+            max_per_category=max_per_category,
+        )
+        if len(waiting):
+            rows[waiting], best[waiting] = self._best_of_all(
+                states[waiting],
+                n,
+                None if memories is None else memories[waiting],
+                available,
+                None if exclude is None else [exclude[line] for line in waiting.tolist()],
+                max_per_category,
             )
-            waiting = shortlist.fill(
-                rows,
-                best,
-                self._frozen.queries(_float32(states)),
-                memories,
-                available=available,
-                exclude=exclude,
-                max_per_category=max_per_category,
-            )
+        return rows, best
+
+    def _best_of_all(  # noqa: PLR0917 - those of ``best``
+        self,
+        states: Floats,
+        n: int,
+        memories: Memories | None,
+        available: NDArray[np.bool_] | None,
+        exclude: Sequence[Integers] | None,
+        max_per_category: int,
+    ) -> tuple[Rows, Floats]:
+        """What ``best`` promises, every item being scored."""
         at_once = max(1, SCORES_AT_ONCE // self.vocabulary.n_items)
-        for begin in range(0, len(waiting), at_once):
-            some = waiting[begin : begin + at_once]
-            barred = None if exclude is None else [exclude[line] for line in some.tolist()]
+        found = []
+        for begin in range(0, max(1, len(states)), at_once):
+            some = slice(begin, begin + at_once)
+            barred = None if exclude is None else exclude[some]
             scores = self.scores(
                 states[some],
                 None if memories is None else memories[some],
                 available=available,
                 exclude=barred,
             )
-            rows[some], best[some] = top_n(
-                scores,
-                n,
-                available=available,
-                exclude=barred,
-                categories=self.vocabulary.item_category,
-                max_per_category=max_per_category,
+            found.append(
+                top_n(
+                    scores,
+                    n,
+                    available=available,
+                    exclude=barred,
+                    categories=self.vocabulary.item_category,
+                    max_per_category=max_per_category,
+                )
             )
-        return rows, best
+        if len(found) == 1:
+            return found[0]
+        rows, best = zip(*found, strict=True)
+        return np.concatenate(rows), np.concatenate(best)
 
-    @torch.inference_mode()
     def summed(self, states: Floats, memories: Memories | None = None) -> Floats:
         """(B, N) the network's scores and what the blend adds to them, before any item leads."""
-        scores: Floats = self._frozen.scores(_float32(states)).numpy()
+        scores = self._frozen.scores(states)
         if self.blend is not None and memories is not None:
             self.blend.add(scores, memories)
         return scores
 
 
-def _padded(sequences: Sequence[UserSequence], length: int) -> Inputs:
-    """(B, T) the inputs of sequences of at most ``length`` events; padding is zeros after the end."""
+def _padded(sequences: Sequence[UserSequence], length: int) -> NDArray[np.int64]:
+    """(5, B, T) the columns of sequences of at most ``length`` events; padding is zeros after the end."""
     columns = np.zeros((5, len(sequences), length), np.int64)
     for row, (item, category, behavior, time_ms) in enumerate(sequences):
         end = len(item)
@@ -247,19 +271,11 @@ def _padded(sequences: Sequence[UserSequence], length: int) -> Inputs:
         columns[2, row, :end] = behavior
         columns[3, row, 1:end] = np.diff(time_ms)
         columns[4, row, :end] = time_ms
-    return Inputs(*torch.from_numpy(columns).unbind(0))
-
-
-def _int64(column: Integers) -> torch.Tensor:
-    """A column as torch wants it, without copying where it already is."""
-    return torch.from_numpy(_writable(np.ascontiguousarray(column, np.int64)))
+    return columns
 
 
 def _float32(states: Floats) -> torch.Tensor:
     """States as torch wants them, without copying where they already are."""
-    return torch.from_numpy(_writable(np.ascontiguousarray(states, np.float32)))
-
-
-def _writable(array: NDArray[Number]) -> NDArray[Number]:
-    """The array, copied if it is read-only: torch cannot promise not to write."""
-    return array if array.flags.writeable else array.copy()
+    array = np.ascontiguousarray(states, np.float32)
+    # A read-only one is copied: torch cannot promise not to write.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
