@@ -5,6 +5,9 @@
 # make bench    the reference workload beside its peers, and memory per user (needs a real broker)
 # make bench-lists   lists a second of one core with the network on, beside the bare arithmetic
 # make bench-large   lists of large catalogues through the index, beside exact ones
+# make bench-one     one event alone beside faiss, cornac and RecTools, those of them that are installed
+# make bench-item-cf   fitting item CF beside implicit's, where it is installed
+# make bench-quick   ratios to plain loops beside the accepted ones, in a minute or two; fails 1.3 times past them
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
 # make bench-latency   from producing an event to reading its list, beside a bare echo
 # make bench-recovery   from kill -9 to the first list, beside a bare read of the changelog
@@ -23,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint docs bench bench-lists bench-large bench-training bench-latency bench-recovery stress soak kafka lock clean
+.PHONY: help demo test lint docs bench bench-lists bench-large bench-one bench-item-cf bench-quick bench-training bench-latency bench-recovery stress soak kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -69,6 +72,16 @@ bench-lists: $(READY)
 
 bench-large: $(READY)
 	$(BIN)/python -m tests.bench.bench_large $(BENCH)
+
+# One thread each: numpy, with which some peers multiply, reads its number of threads as it starts.
+bench-one: $(READY)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_one $(BENCH)
+
+bench-item-cf: $(READY)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_item_cf $(BENCH)
+
+bench-quick: $(READY)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_quick $(BENCH)
 
 bench-training: $(READY)
 	$(BIN)/python -m tests.bench.bench_training $(BENCH)
