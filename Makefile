@@ -81,7 +81,7 @@ bench-item-cf: $(READY)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_item_cf $(BENCH)
 
 bench-quick: $(READY)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_quick $(BENCH)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.quick $(BENCH)
 
 bench-training: $(READY)
 	$(BIN)/python -m tests.bench.bench_training $(BENCH)

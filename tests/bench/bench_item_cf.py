@@ -42,10 +42,10 @@ TOLERANCE = 1e-5  # weights are kept as float32
 Table = sparse.csr_array
 
 
-def log_of(frame: pl.DataFrame) -> tuple[EventLog, int]:
-    """Return the events as rows, and the number of items."""
+def log_of(frame: pl.DataFrame) -> tuple[EventLog, Vocabulary]:
+    """Return the events as rows, and what the rows stand for."""
     vocabulary = Vocabulary.from_frame(frame)
-    return EventLog.from_frame(frame, vocabulary), vocabulary.n_items
+    return EventLog.from_frame(frame, vocabulary), vocabulary
 
 
 def ours(log: EventLog, n_items: int) -> Table:
@@ -134,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         frame = simulate(shop).events
     else:
         frame = load_events(chosen.file, columns=parse_columns(chosen.columns), time_unit=chosen.time_unit)
-    log, n_items = log_of(frame)
+    log, vocabulary = log_of(frame)
+    n_items = vocabulary.n_items
     print(f"{len(log):,} events, {n_items - 1:,} items, {NEIGHBOURS} neighbours of each")
     seconds = measure(log, n_items, chosen.rounds)
     ratios = {name: median(one) / median(seconds["freshet"]) for name, one in seconds.items()}

@@ -19,6 +19,9 @@ PACKAGES = (
     "msgspec",
     "numpy",
     "torch",
+    "cornac",
+    "rectools",
+    "implicit",
 )
 
 
