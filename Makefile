@@ -7,7 +7,7 @@
 # make bench-large   lists of large catalogues through the index, beside exact ones
 # make bench-one     one event alone beside faiss, cornac and RecTools, those of them that are installed
 # make bench-item-cf   fitting item CF beside implicit's, where it is installed
-# make bench-quick   ratios to plain loops beside the accepted ones, in a minute or two; fails 1.3 times past them
+# make bench-quick   ratios to plain loops beside the accepted ones, in half a minute; fails 1.3 times past them
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
 # make bench-latency   from producing an event to reading its list, beside a bare echo
 # make bench-recovery   from kill -9 to the first list, beside a bare read of the changelog
