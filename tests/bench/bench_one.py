@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.ranking import top_n, top_n_plain
+from models.ranking import top_n_plain
 from models.recommender import Recommender
 from tests.bench.bench_lists import Event, Product, recommender
 from tests.bench.environment import environment
@@ -89,14 +89,13 @@ def freshet(ours: Recommender) -> Contender:
     row = np.arange(USERS)
     columns = np.stack((1 + row * 7, category[1 + row * 7], row % 4, row * 1_000, FIRST_MS + row * 60_000))
 
-    def scores(user: int) -> NDArray[np.float32]:
-        state = ours.advance(states[user : user + 1], *columns[:, user : user + 1])
-        return ours.scores(state)
+    def advanced(user: int) -> NDArray[np.float32]:
+        return ours.advance(states[user : user + 1], *columns[:, user : user + 1])
 
     def make(user: int) -> Rows:
-        return top_n(scores(user), LISTED, available=available)[0][0]
+        return ours.best(advanced(user), LISTED, available=available)[0][0]
 
-    return Contender(make, lambda user: _agree("freshet", make(user), scores(user)[0]))
+    return Contender(make, lambda user: _agree("freshet", make(user), ours.scores(advanced(user))[0]))
 
 
 def product(ours: Recommender) -> Contender:
