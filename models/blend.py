@@ -156,8 +156,11 @@ class Blend:
 
     def add(self, scores: Scores, memories: Memories) -> None:
         """Add what the memories say to the ``scores`` (B, N) of the network and the prior."""
+        if not scores.flags.c_contiguous:
+            raise ValueError("scores must be contiguous, or what is added would go to a copy")
+        cells = scores.reshape(-1)  # two indices for each cell cost half as much again
         for lines, items, values in self.said(memories):
-            scores[lines, items] += values
+            cells[lines * scores.shape[1] + items] += values
 
     def said(self, memories: Memories) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], Weights]]:
         """What the memories say, part by part: users, items, and what is added to their scores, (E,) each.
@@ -174,10 +177,19 @@ def tables_of(neighbours: ItemNeighbours, successors: ItemNeighbours, direct: It
     """The tables as sparse matrices (N, N)."""
     shape = (neighbours.n_items, neighbours.n_items)
     similar, after, following = (
-        sparse.csr_array((table.weights, table.rows, table.begins), shape=shape)
+        sparse.csr_array((table.weights, table.rows, _narrow(table.begins)), shape=shape)
         for table in (neighbours, successors, direct)
     )
     return similar, after, following
+
+
+def _narrow(begins: NDArray[np.int64]) -> NDArray[np.integer]:
+    """The same in 32 bits, where they hold it.
+
+    Beside begins of 64 bits scipy keeps the rows in 64 bits as well, a copy as large as the table itself,
+    and for a product it copies one factor's rows where the other's have 64 bits.
+    """
+    return begins.astype(np.int32) if begins[-1] <= np.iinfo(np.int32).max else begins
 
 
 def nearness(tables: Tables, memories: Memories) -> list[Matrix]:
@@ -188,7 +200,7 @@ def nearness(tables: Tables, memories: Memories) -> list[Matrix]:
         items = memories.rows[:, :depth]
         shown = items > UNKNOWN_ROW
         weights = np.broadcast_to(np.float32(decay) ** np.arange(depth, dtype=np.float32), items.shape)
-        begins = np.concatenate(([0], np.cumsum(shown.sum(1))))
+        begins = _narrow(np.concatenate(([0], np.cumsum(shown.sum(1)))))
         voices = sparse.csr_array((weights[shown], items[shown], begins), shape=(len(items), n_items))
         near: Matrix = voices @ tables[table]
         near.data = np.log1p(near.data / np.float32(SMALLEST))

@@ -216,3 +216,19 @@ def test_what_is_new_gets_its_weight_after_the_others(monkeypatch: pytest.Monkey
     parts = learn_parts(small_recommender(vocabulary=small_vocabulary(50)), log, 10**15, BlendConfig())
     assert parts.near[0] == pytest.approx(math.log(3), abs=1e-2)
     assert parts.tallies[0] == pytest.approx(math.log(4 / 3), abs=1e-2)
+
+
+def test_scores_that_are_no_whole_are_refused() -> None:
+    """What is added to a part of a wider array would go to a copy of it."""
+    made = blend()
+    wide = np.zeros((1, 2 * made.neighbours.n_items), np.float32)
+    with pytest.raises(ValueError, match="contiguous"):
+        made.add(wide[:, ::2], Memories.empty(1))
+
+
+def test_tables_are_kept_once() -> None:
+    """The matrices of the sums hold the arrays of the tables, not copies of them."""
+    made = blend()
+    for matrix, table in zip(made._tables, made.counted, strict=True):
+        assert np.shares_memory(matrix.indices, table.rows)
+        assert np.shares_memory(matrix.data, table.weights)
