@@ -22,7 +22,7 @@ UNKNOWN_ROW = 0
 CHUNK = 64  # columns under one maximum; near sqrt(N / n) for the catalogues of design.md
 NARROWEST = 4  # columns under one maximum where there are few; below, as many maxima as columns
 _BLOCK_CELLS = 1 << 19  # 2 MiB of scores at a time stay in the processor's cache
-FEW_LINES = 4  # up to here the calls cost more than the work; above, chunks are faster
+FEW_LINES, FEW_COLUMNS = 4, 1 << 15  # up to here the calls cost more than the work; above, chunks are faster
 _LOWEST: np.float32 = np.finfo(np.float32).min  # -inf is below it and never listed
 
 
@@ -137,7 +137,7 @@ def _best(scores: Scores, n: int) -> tuple[Rows, Scores]:
     maxima: Scores = torch.from_numpy(chunked).amax(2).numpy()  # (B, C), not a number where one of it is not
     if np.isnan(maxima).any():
         raise ValueError("a score is not a number; the weights that made it are broken")
-    if count <= FEW_LINES:
+    if count <= FEW_LINES and width <= FEW_COLUMNS:
         return _best_of_few(scores, maxima, n)
     reached = np.full(count, _LOWEST, np.float32)
     if maxima.shape[1] > n:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.ranking import CHUNK, times_before, top_n, top_n_plain
+from models.ranking import CHUNK, FEW_COLUMNS, times_before, top_n, top_n_plain
 
 
 def _scores(*lines: list[float]) -> np.ndarray:
@@ -40,6 +40,15 @@ def test_few_above_a_tie_over_chunks_leave_room_for_its_first_rows() -> None:
     rows, _ = top_n(scores, 6)
     assert rows[:5].tolist() == [[20 * CHUNK, 30 * CHUNK + 5, 3, 2, 4, 5]] * 5
     assert rows[5].tolist() == [35 * CHUNK + place for place in range(6)]
+
+
+def test_one_long_line_is_ranked_as_by_sorting() -> None:
+    """A catalogue too large for the way of few lines, ties among its scores."""
+    scores = np.random.default_rng(1).integers(0, 5_000, (1, FEW_COLUMNS + 100)).astype(np.float32)
+    rows, best = top_n(scores, 20)
+    plain_rows, plain_best = top_n_plain(scores, 20)
+    assert rows.tolist() == plain_rows.tolist()
+    assert best.tolist() == plain_best.tolist()
 
 
 def test_list_ends_in_padding_where_fewer_are_left() -> None:
