@@ -8,6 +8,7 @@
 # make bench-one     one event alone beside faiss, cornac and RecTools, those of them that are installed
 # make bench-item-cf   fitting item CF beside implicit's, where it is installed
 # make bench-quick   ratios to plain loops beside the accepted ones, in half a minute; fails 1.3 times past them
+# make bench-scale   what scales with workers, partitions, users and items, beside the sizing model
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
 # make bench-latency   from producing an event to reading its list, beside a bare echo
 # make bench-recovery   from kill -9 to the first list, beside a bare read of the changelog
@@ -26,7 +27,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint docs bench bench-lists bench-large bench-one bench-item-cf bench-quick bench-training bench-latency bench-recovery stress soak kafka lock clean
+.PHONY: help demo test lint docs bench bench-lists bench-large bench-one bench-item-cf bench-quick bench-scale \
+  bench-training bench-latency bench-recovery stress soak kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -82,6 +84,9 @@ bench-item-cf: $(READY)
 
 bench-quick: $(READY)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.quick $(BENCH)
+
+bench-scale: $(READY)
+	$(BIN)/python -m tests.bench.bench_scale $(BENCH)
 
 bench-training: $(READY)
 	$(BIN)/python -m tests.bench.bench_training $(BENCH)

@@ -1,94 +1,20 @@
-"""What a deployment bears and needs: arithmetic over measured figures, for `explanation/sizing.md`.
+"""The tables of `explanation/sizing.md`: what a deployment bears, and what was measured.
 
-`python -m docs.sizing` writes the tables into the page, between its marks; a test compares.
+`python -m docs.sizing` writes them into the page, between its marks; a test compares.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Final
+from statistics import median
+from typing import Any, Final
+
+from docs.capacity import CELL, CELLS, MACHINE, TEN, Deployment, Figures
+from docs.scale import Check, checks, kept_report
 
 PAGE: Final = Path(__file__).parent / "explanation" / "sizing.md"
-
-CATALOGUES: Final = (10_000, 100_000, 1_000_000)
-PARTITIONS_A_WORKER: Final = 4
-MOST_PARTITIONS: Final = 10_000
-"""What `FRESHET_PARTITIONS` allows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What was measured; the page names the command of each.
-
-    Times are microseconds of one core, sizes bytes but for those that say megabytes.
-    """
-
-    #: An event from Kafka to Kafka, with a list that needs no model.
-    event_us: float = 1e6 / 53_703
-    #: A list with the network alone, state and message included, by the number of items.
-    list_us: tuple[tuple[int, float], tuple[int, float]] = ((10_000, 99.6), (100_000, 620.3))
-    #: How many times a list of the network alone one of the blend costs.
-    blend: float = 1.5
-    worker_mb: int = 330
-    #: Tables, neighbours and names of an item of the catalogue.
-    item_bytes: int = 5_100
-    user_in_memory_bytes: int = 1_486
-    record_bytes: int = 1_100
-    event_bytes: int = 120
-    list_bytes: int = 1_071
-
-    def us(self, items: int) -> float:
-        """Return what an event costs a core with so many items: a straight line through both measurements."""
-        (few, at_few), (many, at_many) = self.list_us
-        return self.event_us + self.blend * (at_few + (items - few) * (at_many - at_few) / (many - few))
-
-    def weights_mb(self, items: int) -> float:
-        """Return what the weights of so many items take in each worker."""
-        return items * self.item_bytes / 1e6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
-    """Workers of one group, the memory that each may take, and how often brokers keep each record."""
-
-    name: str
-    workers: int
-    worker_gb: float
-    copies: int
-    standbys: int = 0
-    #: Share of a core that is planned for; the rest is for bursts, backlogs and a neighbour's partitions.
-    load: float = 0.5
-
-    @property
-    def partitions(self) -> int:
-        """The partitions to make, so that there may be more workers one day, and theirs stay even."""
-        return min(self.workers * PARTITIONS_A_WORKER, MOST_PARTITIONS)
-
-    def events_per_s(self, figures: Figures, items: int) -> float:
-        """Return the events a second that the workers bear at the load that is planned for."""
-        return self.workers * self.load * 1e6 / figures.us(items)
-
-    def users_in_memory(self, figures: Figures, items: int) -> float:
-        """Return the users whose states fit, copies of standbys counted."""
-        left_mb = self.worker_gb * 1_000 - figures.worker_mb - figures.weights_mb(items)
-        return max(0.0, self.workers * left_mb * 1e6 / figures.user_in_memory_bytes / (1 + self.standbys))
-
-    def written_mb_per_s(self, figures: Figures, items: int) -> float:
-        """Return what all brokers together write a second, copies counted, with a record for each list."""
-        an_event = figures.event_bytes + figures.list_bytes + figures.record_bytes
-        return self.events_per_s(figures, items) * an_event * self.copies / 1e6
-
-    def kept_gb(self, figures: Figures, users: float) -> float:
-        """Return what the compacted topics hold of so many users once compacted, copies counted."""
-        return users * (figures.list_bytes + figures.record_bytes) * self.copies / 1e9
-
-
-MACHINE: Final = Deployment(name="one machine", workers=3, worker_gb=4, copies=1)
-TEN: Final = Deployment(name="ten machines", workers=42, worker_gb=4, copies=3)
-CELL: Final = Deployment(name="a cell of fifty machines", workers=252, worker_gb=4, copies=3)
-CELLS: Final = 20
+CATALOGUES: Final = (1_000, 10_000, 100_000, 1_000_000)
 
 
 def catalogue_table(figures: Figures) -> str:
@@ -98,7 +24,7 @@ def catalogue_table(figures: Figures) -> str:
             f"{items:,}",
             f"{figures.us(items):,.0f}",
             f"{1e6 / figures.us(items):,.0f}",
-            f"{figures.worker_mb + figures.weights_mb(items):,.0f}",
+            f"{figures.empty_worker_mb(items):,.0f}",
         )
         for items in CATALOGUES
     ]
@@ -153,9 +79,90 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def page(text: str, figures: Figures) -> str:
+def check_table(made: Iterable[Check]) -> str:
+    """Make the table of the model beside what was measured."""
+    columns = ("", "measured", "model", "off")
+    rows = (
+        (one.name, f"{one.measured:,.1f} {one.unit}", f"{one.model:,.1f}", f"{one.off:+.0%}") for one in made
+    )
+    return _table(columns, rows)
+
+
+def layout_table(report: Mapping[str, Any]) -> str:
+    """Make the table of workers and partitions."""
+    columns = (
+        "workers",
+        "partitions",
+        "events/s seen",
+        "worker, us an event",
+        "broker, us an event",
+        "records an event",
+    )
+    rows = (
+        (
+            str(one["workers"]),
+            str(one["partitions"]),
+            f"{median(one['events_per_s']):,.0f}",
+            f"{median(one['worker_us']):.1f}",
+            f"{median(one['broker_us']):.1f}",
+            f"{one['records_an_event']:.2f}",
+        )
+        for one in report["workers"]["layouts"]
+    )
+    return _table(columns, rows)
+
+
+def users_table(report: Mapping[str, Any]) -> str:
+    """Make the table of users."""
+    columns = ("users", "us an event", "us to find and read a record", "records an event")
+    rows = (
+        (
+            f"{one['users']:,}",
+            f"{median(one['event_us']):.1f}",
+            f"{median(one['read_us']):.1f}",
+            f"{one['records_an_event']:.2f}",
+        )
+        for one in report["users"]
+    )
+    return _table(columns, rows)
+
+
+def items_table(report: Mapping[str, Any]) -> str:
+    """Make the table of items: a list, and where its time goes."""
+    columns = (
+        "items",
+        "us a list, network alone",
+        "with the blend",
+        "bare loop",
+        "ns an item: product",
+        "into kept room",
+        "best 20",
+    )
+    network, blend = (
+        [one for one in report["items"] if one["weights"] == weights] for weights in ("network", "blend")
+    )
+    rows = (
+        (
+            f"{alone['items']:,}",
+            *(f"{median(us):,.0f}" for us in (alone["list_us"], blended["list_us"], alone["bare_us"])),
+            *(f"{alone[name]:.1f}" for name in ("product_ns", "product_into_kept_ns", "top_n_ns")),
+        )
+        for alone, blended in zip(network, blend, strict=True)
+    )
+    return _table(columns, rows)
+
+
+def page(text: str, figures: Figures, report: Mapping[str, Any]) -> str:
     """Return the page with its tables made anew. Raises ``ValueError`` where a mark is missing."""
-    for name, table in (("catalogue", catalogue_table(figures)), ("deployments", deployment_table(figures))):
+    tables = {
+        "catalogue": catalogue_table(figures),
+        "layouts": layout_table(report),
+        "users": users_table(report),
+        "items": items_table(report),
+        "checks": check_table(checks(figures, report)),
+        "deployments": deployment_table(figures),
+    }
+    for name, table in tables.items():
         text, found = re.subn(
             rf"(<!-- {name} -->\n)(?:(?!<!-- end).)*(<!-- end -->)",
             rf"\g<1>\n{table}\n\g<2>",
@@ -168,4 +175,5 @@ def page(text: str, figures: Figures) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), Figures()), encoding="utf-8")
+    made = page(PAGE.read_text(encoding="utf-8"), Figures(), kept_report())
+    PAGE.write_text(made, encoding="utf-8")

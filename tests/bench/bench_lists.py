@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from models.behavior import Behavior
+from models.memory import Memories
 from models.networks import Network, NetworkConfig
 from models.ranking import top_n_plain
 from models.recommender import Recommender
@@ -45,6 +46,7 @@ CATALOGUES = {10_000: 8_192, 100_000: 2_048}
 LEAST_RATIO = 0.8
 CHECKED_LISTS = 20
 PARTITION = 0
+TOPICS = ("events.click",) * len(Behavior)
 
 
 class Event(NamedTuple):
@@ -73,18 +75,19 @@ def recommender(n_items: int) -> Recommender:
 class Product:
     """The worker's core over one partition."""
 
-    def __init__(self, n_items: int) -> None:
-        """Begin without users."""
-        self.recommender = recommender(n_items)
-        serving = Serving(self.recommender)
-        self.lists = Lists(Rules(), serving, ("events.click",) * len(Behavior))
+    def __init__(self, recommender: Recommender, batch: int = BATCH) -> None:
+        """Begin without users; so many events make a batch."""
+        self.recommender = recommender
+        self.batch = batch
+        self.serving = Serving(recommender)
+        self.lists = Lists(Rules(), self.serving, TOPICS)
         self.records = MemoryRecords()
         self.newest: dict[bytes, bytes] = {}
 
     def run(self, events: Sequence[Event]) -> None:
         """Apply the events in batches; raises WrongAnswer unless each leads to a list."""
-        for begin in range(0, len(events), BATCH):
-            part = events[begin : begin + BATCH]
+        for begin in range(0, len(events), self.batch):
+            part = events[begin : begin + self.batch]
             batch = Batch(self.records.get, partition=PARTITION, lists=self.lists, now_ms=FIRST_MS + SPAN_MS)
             effects = process(batch, [(0, event) for event in part], partition_of=lambda _: PARTITION)
             if len(effects.lists) != len(part):
@@ -92,19 +95,25 @@ class Product:
             self.records.put(effects.states)
             self.newest.update((made.key, made.value) for made in effects.lists if made.value is not None)
 
-    def check(self) -> None:
+    def check(self, lists: int = CHECKED_LISTS) -> None:
         """Raise WrongAnswer unless the last lists are those of a full sort over the users' states."""
-        item_ids = self.recommender.vocabulary.item_ids
-        for key, value in list(self.newest.items())[-CHECKED_LISTS:]:
-            hidden = np.frombuffer(decode_state(self.records.get(key) or b"").hidden, np.float32)[None]
-            rows, scores = top_n_plain(self.recommender.scores(hidden), 20)
-            listed = decode_list(value).items
-            same = [item.item_id for item in listed] == [item_ids[row] for row in rows[0]]
-            if not same and not np.allclose([item.score for item in listed], scores[0], atol=1e-4):
-                raise WrongAnswer(f"the list of {key!r} is not the best 20 of all items")
+        for key, value in list(self.newest.items())[-lists:]:
+            check_list(self.serving, self.records.get(key) or b"", value)
 
 
-def bare_loop(n_items: int) -> Callable[[int], None]:
+def check_list(serving: Serving, record: bytes, value: bytes) -> None:
+    """Raise WrongAnswer unless a list is that of a full sort over the user's state."""
+    item_ids, made, state = serving.recommender.vocabulary.item_ids, decode_list(value), decode_state(record)
+    hidden = np.frombuffer(state.hidden, np.float32)[None]
+    had = serving.history(state)
+    memories = Memories.of([had.items], [had.segment], [had.category])
+    rows, scores = top_n_plain(serving.recommender.scores(hidden, memories), 20)
+    same = [item.item_id for item in made.items] == [item_ids[row] for row in rows[0]]
+    if not same and not np.allclose([item.score for item in made.items], scores[0], atol=1e-4):
+        raise WrongAnswer(f"the list of {made.user_id!r} is not the best 20 of all items")
+
+
+def bare_loop(n_items: int, batch: int = BATCH) -> Callable[[int], None]:
     """Return what makes so many lists of 20 rows with nothing around the arithmetic."""
     torch.manual_seed(2)
     cell = torch.nn.GRUCell(UNITS, UNITS)
@@ -112,28 +121,34 @@ def bare_loop(n_items: int) -> Callable[[int], None]:
 
     @torch.inference_mode()
     def run(count: int) -> None:
-        states = torch.zeros(BATCH, UNITS)
-        for _ in range(0, count, BATCH):
-            states = cell(items[torch.randint(n_items, (BATCH,))], states)
+        states = torch.zeros(batch, UNITS)
+        for _ in range(0, count, batch):
+            states = cell(items[torch.randint(n_items, (batch,))], states)
             (states @ items.T).topk(20)
 
     return run
 
 
+def events_of(workload: Workload, first_offset: int = 0) -> list[Event]:
+    """Return the workload's events as records of one partition."""
+    return [
+        Event(offset, FIRST_MS, key.encode(), value)
+        for offset, (key, value) in enumerate(workload.records(), first_offset)
+    ]
+
+
 def measure(n_items: int, events_a_round: int, rounds: int) -> dict[str, Any]:
     """Let both take turns; return microseconds a list of one core and the ratio of their speeds."""
-    product, bare = Product(n_items), bare_loop(n_items)
+    product, bare = Product(recommender(n_items)), bare_loop(n_items)
     workload = Workload(events_a_round * (rounds + 1), users=USERS, items=n_items - 1)
-    events = [
-        Event(offset, FIRST_MS, key.encode(), value) for offset, (key, value) in enumerate(workload.records())
-    ]
+    events = events_of(workload)
     product.run(events[:events_a_round])  # warm
     bare(BATCH)
     seconds: dict[str, list[float]] = {"product": [], "bare": []}
     for number in range(1, rounds + 1):
         part = events[number * events_a_round : (number + 1) * events_a_round]
-        seconds["product"].append(_seconds(lambda part=part: product.run(part)))
-        seconds["bare"].append(_seconds(lambda: bare(events_a_round)))
+        seconds["product"].append(processor_s(lambda part=part: product.run(part)))
+        seconds["bare"].append(processor_s(lambda: bare(events_a_round)))
     product.check()
     us = {name: [1e6 * one / events_a_round for one in found] for name, found in seconds.items()}
     return {
@@ -144,7 +159,7 @@ def measure(n_items: int, events_a_round: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def processor_s(work: Callable[[], None]) -> float:
     """Return the processor seconds of this process that some work takes."""
     began_s = time.process_time()
     work()

@@ -105,7 +105,7 @@ def fill(store: PartitionStore, lists: Lists, users: range) -> None:
         for number in range(PARTITIONS):
             own = [user for user in order if user % PARTITIONS == number]
             for start in range(0, len(own), BATCH_USERS):
-                _apply(
+                apply(
                     store.partition(number),
                     number,
                     lists,
@@ -113,7 +113,7 @@ def fill(store: PartitionStore, lists: Lists, users: range) -> None:
                 )
 
 
-def _apply(partition: Records, number: int, lists: Lists, incoming: list[tuple[int, Click]]) -> None:
+def apply(partition: Records, number: int, lists: Lists, incoming: list[tuple[int, Click]]) -> None:
     """Run one batch through the core and keep the records, as the worker does."""
     batch = Batch(partition.get, partition=number, lists=lists, now_ms=FIRST_MS + SEGMENT_EVENTS * GAP_MS)
     effects = process(batch, incoming, partition_of=lambda _key: number)

@@ -7,7 +7,7 @@ Everything follows from the seed, so the answers need not be kept beside the eve
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +60,8 @@ class Workload:
                 % (user, item.encode(), time_ms, number, user % 1000, user % 300),
             )
 
-    def produce(self, bootstrap: str, topic: str) -> None:
-        """Send every event to ``topic``, in order, partitioned as the Java client does."""
+    def produce(self, bootstrap: str, topic: str, records: Iterable[tuple[str, bytes]] | None = None) -> None:
+        """Send every event, or ``records`` alone, in order to ``topic``, with the partitions of Java."""
         producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -72,7 +72,7 @@ class Workload:
                 "queue.buffering.max.messages": 200_000,
             }
         )
-        for key, value in self.records():
+        for key, value in self.records() if records is None else records:
             while True:
                 try:
                     producer.produce(topic, key=key, value=value)

@@ -143,6 +143,13 @@ class KafkaBroker:
         """Whether the broker's process is alive."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The id of the broker's process; raises BrokerError where it was never started."""
+        if self._process is None:
+            raise BrokerError("the broker was not started")
+        return self._process.pid
+
     def start(self) -> None:
         """Start the broker and return when its admin interface answers."""
         self.launch()
