@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from models.ranking import top_n_plain
 from models.recommender import Recommender
-from tests.bench.bench_lists import Event, Product, recommender
+from tests.bench.bench_lists import Product, events_of, recommender
 from tests.bench.environment import environment
 from tests.bench.workload import FIRST_MS, Workload, WrongAnswer
 
@@ -116,11 +116,8 @@ class Core:
 
     def __init__(self) -> None:
         """Begin without users."""
-        self._product = Product(ITEMS)
-        records = Workload(1_000_000, users=USERS, items=ITEMS - 1).records()
-        self._events = (
-            Event(offset, FIRST_MS, key.encode(), value) for offset, (key, value) in enumerate(records)
-        )
+        self._product = Product(recommender(ITEMS))
+        self._events = iter(events_of(Workload(100_000, users=USERS, items=ITEMS - 1)))
 
     def contender(self) -> Contender:
         """The next event, whoever's it is; lists are checked as `bench_lists` checks them."""
