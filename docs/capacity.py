@@ -39,8 +39,10 @@ class Figures:
     #: how many items that is (`models.inference.PROJECTED_NUMBERS` of three times 100 units).
     projected_bytes: int = 1_200
     projected_items: int = 166_000
-    #: Lists whose scores are held together (`stream.lists.RANKED_TOGETHER`), four bytes for each item.
+    #: Lists that are ranked together (`stream.lists.RANKED_TOGETHER`), and the most scores of them that are
+    #: held at once (`models.recommender.SCORES_AT_ONCE`), four bytes each.
     ranked_together: int = 1_024
+    scores_at_once: int = 1 << 25
     user_in_memory_bytes: int = 1_486
     record_bytes: int = 1_000
     event_bytes: int = 125
@@ -61,7 +63,8 @@ class Figures:
 
     def empty_worker_mb(self, items: int) -> float:
         """Return what a worker takes at most while it has no users."""
-        return self.worker_mb + self.weights_mb(items) + self.ranked_together * items * 4 / 1e6
+        scores = min(self.ranked_together * items, self.scores_at_once)
+        return self.worker_mb + self.weights_mb(items) + scores * 4 / 1e6
 
 
 def at(line: Line, items: int) -> float:

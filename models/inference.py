@@ -4,6 +4,8 @@ Everything an event is shown as is a sum of rows of tables, so the tables lie in
 one operation. Axes as in `networks`.
 """
 
+import threading
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -107,9 +109,28 @@ class Frozen:
             queries[:, :-1] *= (np.float32(shape.scale) / np.sqrt(squares))[:, None]
         return queries
 
-    def scores(self, states: Floats) -> Floats:
-        """(B, N) what ``Network.scores`` gives of (B, S), and the prior."""
+    def scores(self, states: Floats, room: Floats | None = None) -> Floats:
+        """(B, N) what ``Network.scores`` gives of (B, S), and the prior; written into ``room``, if given."""
+        scores = np.empty((len(states), len(self.vectors)), np.float32) if room is None else room
         # With the bias as one more column the result is written once, not first with the bias.
-        scores: Floats = torch.mm(torch.from_numpy(self.queries(states)), self.vectors.T).numpy()
+        torch.mm(torch.from_numpy(self.queries(states)), self.vectors.T, out=torch.from_numpy(scores))
         scores[:, UNKNOWN_ROW] = -np.inf
         return scores
+
+
+class Room(threading.local):
+    """Memory for scores that each thread keeps.
+
+    New memory of more than the C library keeps at hand comes from the kernel page by page, which takes
+    nearly as long as the product that fills it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._kept = np.empty(0, np.float32)
+
+    def of(self, lines: int, items: int) -> Floats:
+        """(lines, items) what this thread was given before holds something else from now on."""
+        if self._kept.size < lines * items:
+            self._kept = np.empty(lines * items, np.float32)
+        return self._kept[: lines * items].reshape(lines, items)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.blend import Blend
-from models.inference import Frozen
+from models.inference import Frozen, Room
 from models.item_index import ItemIndex
 from models.lead import Shelves, put_first
 from models.memory import Memories
@@ -32,8 +32,8 @@ UserSequence = tuple[Integers, Integers, Integers, Integers]  # item, category, 
 # 10 MB of gates at 100 units, whatever the number of users.
 REPLAY_EVENTS = 8192
 
-# So many scores are held at once (256 MiB): a thousand users of a million items would take 4 GB.
-SCORES_AT_ONCE = 1 << 26
+# So many scores are held at once (128 MiB): a thousand users of a million items would take 4 GB.
+SCORES_AT_ONCE = 1 << 25
 
 
 def key_of(version: str) -> int:
@@ -61,6 +61,7 @@ class Recommender:
     index: ItemIndex | None = None
     key: int = field(init=False)
     _frozen: Frozen = field(init=False, repr=False)
+    _room: Room = field(init=False, repr=False, default_factory=Room)
     _shelves: Shelves = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -168,7 +169,16 @@ class Recommender:
         ``memories`` are those of the same B users; only a recommender with a blend looks at them. No item
         that `ranking.top_n` would leave out with the same ``available`` and ``exclude`` leads a list.
         """
-        scores = self.summed(states, memories)
+        return self._led(self.summed(states, memories), memories, available, exclude)
+
+    def _led(
+        self,
+        scores: Floats,
+        memories: Memories | None,
+        available: NDArray[np.bool_] | None,
+        exclude: Sequence[Integers] | None,
+    ) -> Floats:
+        """The scores of ``summed``, in place with what leads each list."""
         if self.blend is not None and memories is not None and self.blend.leads:
             best = self._shelves.best(scores, memories.category, available=available, exclude=exclude)
             put_first(scores, best)
@@ -232,15 +242,11 @@ class Recommender:
         for begin in range(0, max(1, len(states)), at_once):
             some = slice(begin, begin + at_once)
             barred = None if exclude is None else exclude[some]
-            scores = self.scores(
-                states[some],
-                None if memories is None else memories[some],
-                available=available,
-                exclude=barred,
-            )
+            known = None if memories is None else memories[some]
+            room = self._room.of(len(states[some]), self.vocabulary.n_items)
             found.append(
                 top_n(
-                    scores,
+                    self._led(self._summed(states[some], known, room), known, available, barred),
                     n,
                     available=available,
                     exclude=barred,
@@ -255,7 +261,11 @@ class Recommender:
 
     def summed(self, states: Floats, memories: Memories | None = None) -> Floats:
         """(B, N) the network's scores and what the blend adds to them, before any item leads."""
-        scores = self._frozen.scores(states)
+        return self._summed(states, memories, None)
+
+    def _summed(self, states: Floats, memories: Memories | None, room: Floats | None) -> Floats:
+        """The same, in ``room`` if that is given."""
+        scores = self._frozen.scores(states, room)
         if self.blend is not None and memories is not None:
             self.blend.add(scores, memories)
         return scores

@@ -6,6 +6,7 @@ from docs.capacity import CELL, MACHINE, TEN, Deployment, Figures, at
 from docs.scale import TOLERANCE, Check, checks, kept_report
 from docs.sizing import PAGE, page
 from models.inference import PROJECTED_NUMBERS
+from models.recommender import SCORES_AT_ONCE
 from stream.lists import RANKED_TOGETHER
 from stream.messages import EventRef, ListItem, RecommendationList, encode
 from tests.bench.workload import Workload
@@ -24,6 +25,7 @@ FIGURES = Figures(
     projected_bytes=500,
     projected_items=50_000,
     ranked_together=10,
+    scores_at_once=800_000,
     user_in_memory_bytes=1_500,
     record_bytes=1_000,
     event_bytes=100,
@@ -61,14 +63,14 @@ def test_line_needs_two_points():
 
 
 def test_worker_holds_weights_and_the_scores_of_lists_ranked_together():
-    """Rows that are multiplied beforehand, as long as there are few; ten lines of scores, four bytes each."""
+    """Rows that are multiplied beforehand, as long as there are few; ten lines of scores, up to so many."""
     assert FIGURES.empty_worker_mb(50_000) == pytest.approx(290 + 10 + 50 * 1.5 + 10 * 0.05 * 4)
-    assert FIGURES.empty_worker_mb(100_000) == pytest.approx(290 + 10 + 100 * 1.0 + 10 * 0.1 * 4)
+    assert FIGURES.empty_worker_mb(100_000) == pytest.approx(290 + 10 + 100 * 1.0 + 0.8 * 4)
 
 
 def test_bounds_are_those_of_the_code():
     """Lists ranked together, and rows that are multiplied beforehand, for three gates of 100 units."""
-    assert Figures().ranked_together == RANKED_TOGETHER
+    assert (Figures().ranked_together, Figures().scores_at_once) == (RANKED_TOGETHER, SCORES_AT_ONCE)
     assert Figures().projected_items == pytest.approx(PROJECTED_NUMBERS / 300, rel=0.01)
 
 
@@ -117,7 +119,7 @@ def test_deployment_bears_and_needs():
     two = Deployment(name="two", workers=2, worker_gb=1, copies=3, load=0.5)
     assert two.partitions == 8
     assert two.events_per_s(FIGURES, 10_000) == pytest.approx(2 * 0.5 * 1e6 / 220)
-    assert two.users_in_memory(FIGURES, 100_000) == pytest.approx(2 * (1_000 - 300 - 100 - 4) * 1e6 / 1_500)
+    assert two.users_in_memory(FIGURES, 100_000) == pytest.approx(2 * (1_000 - 300 - 100 - 3.2) * 1e6 / 1_500)
     assert two.written_mb_per_s(FIGURES, 10_000) == pytest.approx(1e6 / 220 * (100 + 900 + 1_000) * 3 / 1e6)
     assert two.kept_gb(FIGURES, 1e6) == pytest.approx(1e6 * 1_900 * 3 / 1e9)
 
