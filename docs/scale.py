@@ -87,7 +87,8 @@ def _of_items(figures: Figures, found: Mapping[str, Any]) -> Iterator[Check]:
     model = _listed(figures, found, figures.blend_us if blend else figures.network_us)
     yield Check(name=f"list, {name}", unit="us", model=model, measured=median(found["list_us"]))
     if blend:
-        measured, model = found["weights_bytes"] / 1e6, figures.weights_mb(found["items"])
+        items, measured = found["items"], found["weights_bytes"] / 1e6
+        model = figures.weights_mb(items) + figures.scores_mb(items, found["lists_together"])
         yield Check(name=f"weights, {name}", unit="MB", model=model, measured=measured)
 
 
@@ -95,7 +96,7 @@ def _of_serving(figures: Figures, found: Mapping[str, Any]) -> Iterator[Check]:
     model = _carried(figures, found) + _listed(figures, found, figures.blend_us)
     name = f"{found['items']:,} items, on a broker"
     yield Check(name=f"event and list, {name}", unit="us", model=model, measured=median(found["worker_us"]))
-    model = figures.worker_mb + figures.weights_mb(found["items"])
+    model = figures.empty_worker_mb(found["items"])
     model += found["users"] * figures.user_in_memory_bytes / 1e6
     yield Check(name=f"worker, {name}", unit="MB", model=model, measured=found["resident_bytes"] / 1e6)
     for what in ("event", "list", "record"):
