@@ -25,7 +25,7 @@ from models.ranking import UNKNOWN_ROW
 # Of the lists, which are twice the root of the items, this share is looked into. It is a share and not a
 # number so that recall is no lower in a catalogue of twice the size.
 LISTS_PER_ROOT = 2
-PROBED = 1 / 5
+PROBED = 1 / 7
 BITS = 4  # what the processor's byte shuffles look up, sixteen codes at a time
 
 # Centres are learnt from so many vectors a list, and codes from so many in all.

@@ -57,6 +57,8 @@ JUDGED = 1_024
 """Users whose lists are compared."""
 
 LEAST_RECALL = 0.95
+ASKED_FROM = 100_000
+"""Smaller catalogues show where an index is not worth it; nothing is asked of it there."""
 LEAST_RATIO = {1_000_000: 10.0}
 """By the items; not asked of the blend one user at a time, whose sums take longer than the search."""
 WORTH = 2.0
@@ -290,13 +292,14 @@ def failures(results: Sequence[dict[str, Any]]) -> list[str]:
     missed = []
     for one in results:
         name = f"{one['items']:,} items, {one['scores']}"
-        if one["recall"] < LEAST_RECALL:
+        if one["items"] >= ASKED_FROM and one["recall"] < LEAST_RECALL:
             missed.append(f"{name}: recall {one['recall']:.4f}, at least {LEAST_RECALL} is asked")
-        least = LEAST_RATIO.get(one["items"], 0)
+        # Lists of the blend, which miss next to nothing, are measured beside these and not held to it.
+        least = LEAST_RATIO.get(one["items"], 0) if one["scores"] == "network" else 0
         missed += [
             f"{name}: {batch['ratio']:.1f} times exact's speed, {batch['batch']} at a time, at least {least}"
             for batch in one["batches"]
-            if batch["ratio"] < least and (one["scores"] == "network" or batch["batch"] > 1)
+            if batch["ratio"] < least
         ]
     return missed
 
