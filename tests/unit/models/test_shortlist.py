@@ -161,7 +161,7 @@ def test_the_lead_is_looked_for_on_the_whole_shelf():
 
 
 def test_a_real_index_finds_what_an_oracle_does():
-    """Of users who are near items, nine of ten places, in a catalogue smaller than those that an index is for."""
+    """Of users near items nine of ten places, in a catalogue smaller than those that an index is for."""
     vocabulary = small_vocabulary(5_000, 100)
     exact = small_recommender(vocabulary=vocabulary, units=16)
     rng = np.random.default_rng(1)
