@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from itertools import islice
+from operator import attrgetter
 from threading import Lock
 
 import msgspec
@@ -132,7 +133,8 @@ class Live:
         states = effects.states
         # The record is that after the batch, so only a user's last list belongs to it.
         last: dict[bytes, bytes | None] = {}
-        for made in reversed(effects.lists[-NEWEST_SHOWN:]):
+        in_order = sorted(effects.lists, key=attrgetter("produced_ms"))  # a batch goes user by user
+        for made in reversed(in_order[-NEWEST_SHOWN:]):
             last.setdefault(made.key, made.value)
         pairs = [(value, states.get(key)) for key, value in reversed(last.items())]
         with self._lock:

@@ -59,12 +59,11 @@ class Shop:
     def run(self, *events: tuple[str, str]) -> Effects:
         """Apply a click of each user on each item as one batch, and count it as a worker does."""
         offset = self.partition.offsets[0]
-        effects = self.partition.run(
-            *(
-                self.partition.event(user_id, item_id, offset + place)
-                for place, (user_id, item_id) in enumerate(events)
-            )
-        )
+        produced = []
+        for place, (user_id, item_id) in enumerate(events):
+            source, sent = self.partition.event(user_id, item_id, offset + place)
+            produced.append((source, sent._replace(timestamp=sent.timestamp + place)))
+        effects = self.partition.run(*produced)
         self.dispatch.count(effects)
         return effects
 

@@ -39,8 +39,8 @@ def test_services_are_heard_when_something_is_wrong(
     class Part(Service):
         """One of them, in a module of ours."""
 
-        logger = logging.getLogger("stream.app")
-
+    # Not in the class: where that module's logger is a service's already, a subclass is given one of its own.
+    Part.logger = logging.getLogger("stream.app")
     configure(level)
     part = Part()
     part._log_mundane("Starting...")
