@@ -74,11 +74,9 @@ def observe(activity: Activity, behavior: int, *, time_ms: int, rule: CleaningRu
             if time_ms - burst_start_ms > rule.burst_ms:
                 burst_start_ms, burst_clicks = time_ms, 0
             burst_clicks += 1
-        many = 0 < rule.max_clicks_per_day < clicks
-        # A great many clicks and hardly a purchase, or faster than a hand.
-        if (
-            many and clicks > purchases * rule.clicks_per_purchase
-        ) or 0 < rule.max_burst_clicks < burst_clicks:
+        # A great many clicks in a day and hardly a purchase.
+        robot = 0 < rule.max_clicks_per_day < clicks and clicks > purchases * rule.clicks_per_purchase
+        if robot or 0 < rule.max_burst_clicks < burst_clicks:
             suspect_until_ms = max(suspect_until_ms, time_ms + rule.quarantine_ms + 1)
     elif behavior == _PURCHASE:
         purchases += 1

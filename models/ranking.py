@@ -45,7 +45,7 @@ def top_n(
     Raises ValueError for a score that is not a number.
     """
     if n < 1 or 0 in scores.shape:
-        return _nothing(len(scores), n)
+        return nothing(len(scores), n)
     found = []
     for block, candidates in _blocks(scores, available, exclude):
         if max_per_category > 0 and categories is not None:
@@ -53,10 +53,7 @@ def top_n(
             found.append(_best_spread(candidates, n, of_lines, max_per_category))
         else:
             found.append(_best(candidates, n))
-    if len(found) == 1:
-        return found[0]
-    rows, best = zip(*found, strict=True)
-    return np.concatenate(rows), np.concatenate(best)
+    return joined(found)
 
 
 def top_n_plain(
@@ -69,7 +66,7 @@ def top_n_plain(
     max_per_category: int = 0,
 ) -> tuple[Rows, Scores]:
     """What `top_n` promises, by sorting everything and walking down: the tests' oracle."""
-    rows, best = _nothing(len(scores), n)
+    rows, best = nothing(len(scores), n)
     for line, values in enumerate(scores.tolist()):
         barred = set() if exclude is None else set(np.asarray(exclude[line]).tolist())
         taken: dict[int, int] = {}
@@ -88,9 +85,17 @@ def top_n_plain(
     return rows, best
 
 
-def _nothing(count: int, n: int) -> tuple[Rows, Scores]:
+def nothing(count: int, n: int) -> tuple[Rows, Scores]:
     """Lists without a row, both (count, n)."""
     return np.full((count, n), NO_ROW, np.int32), np.full((count, n), -np.inf, np.float32)
+
+
+def joined(parts: Sequence[tuple[Rows, Scores]]) -> tuple[Rows, Scores]:
+    """The lists of one part or more, below each other."""
+    if len(parts) == 1:
+        return parts[0]
+    rows, best = zip(*parts, strict=True)
+    return np.concatenate(rows), np.concatenate(best)
 
 
 def _blocks(
@@ -159,7 +164,7 @@ def _best(scores: Scores, n: int) -> tuple[Rows, Scores]:
     place = np.arange(len(line)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     listed = place < n
     order, place = order[listed], place[listed]
-    rows, best = _nothing(count, n)
+    rows, best = nothing(count, n)
     rows[line[order], place] = column[order]
     best[line[order], place] = value[order]
     return rows, best
@@ -194,7 +199,7 @@ def _within_reach(line: NDArray[np.intp], value: Scores, reached: Scores, n: int
 
 def _best_of_few(scores: Scores, maxima: Scores, n: int) -> tuple[Rows, Scores]:
     """What `_best` promises, line by line in fewer calls; the ``maxima`` (B, C) lose their order."""
-    rows, best = _nothing(len(scores), n)
+    rows, best = nothing(len(scores), n)
     for line, values in enumerate(scores):
         reached, highest = _LOWEST, maxima[line]
         if len(highest) > n:
@@ -214,7 +219,7 @@ def _best_spread(scores: Scores, n: int, categories: Rows, limit: int) -> tuple[
     ``categories`` (B, N) may be a view that repeats a line, which this does not copy.
     """
     count, width = scores.shape
-    rows, best = _nothing(count, n)
+    rows, best = nothing(count, n)
     waiting = np.arange(count)
     depth = min(2 * n, width)
     while len(waiting):

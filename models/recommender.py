@@ -19,7 +19,7 @@ from models.item_index import ItemIndex
 from models.lead import Shelves, put_first
 from models.memory import Memories
 from models.networks import Network
-from models.ranking import NO_ROW, Rows, top_n
+from models.ranking import Rows, joined, nothing, top_n
 from models.segment import SegmentRule
 from models.shortlist import Shortlist
 from models.vocabulary import Vocabulary
@@ -202,8 +202,7 @@ class Recommender:
         """
         if self.index is None:
             return self._best_of_all(states, n, memories, available, exclude, max_per_category)
-        rows = np.full((len(states), n), NO_ROW, np.int32)
-        best = np.full((len(states), n), -np.inf, np.float32)
+        rows, best = nothing(len(states), n)
         shortlist = Shortlist(
             self.index, self._frozen.vectors, self.blend, self._shelves, self.vocabulary.item_category
         )
@@ -246,7 +245,7 @@ class Recommender:
             room = self._room.of(len(states[some]), self.vocabulary.n_items)
             found.append(
                 top_n(
-                    self._led(self._summed(states[some], known, room), known, available, barred),
+                    self._led(self.summed(states[some], known, room), known, available, barred),
                     n,
                     available=available,
                     exclude=barred,
@@ -254,17 +253,13 @@ class Recommender:
                     max_per_category=max_per_category,
                 )
             )
-        if len(found) == 1:
-            return found[0]
-        rows, best = zip(*found, strict=True)
-        return np.concatenate(rows), np.concatenate(best)
+        return joined(found)
 
-    def summed(self, states: Floats, memories: Memories | None = None) -> Floats:
-        """(B, N) the network's scores and what the blend adds to them, before any item leads."""
-        return self._summed(states, memories, None)
+    def summed(self, states: Floats, memories: Memories | None = None, room: Floats | None = None) -> Floats:
+        """(B, N) the network's scores and what the blend adds to them, before any item leads.
 
-    def _summed(self, states: Floats, memories: Memories | None, room: Floats | None) -> Floats:
-        """The same, in ``room`` if that is given."""
+        They are written into ``room``, if given.
+        """
         scores = self._frozen.scores(states, room)
         if self.blend is not None and memories is not None:
             self.blend.add(scores, memories)
