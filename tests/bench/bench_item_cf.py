@@ -15,7 +15,6 @@ Without a FILE it is over ``--events`` events of a generated shop.
 import argparse
 import json
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from models.vocabulary import Vocabulary
 from stream.cli.options import parse_columns
 from stream.datasets import load_events
 from stream.simulation import SimulationConfig, simulate
+from tests.bench.bench_lists import processor_s
 from tests.bench.environment import environment
 from tests.bench.workload import WrongAnswer
 
@@ -107,9 +107,7 @@ def measure(log: EventLog, n_items: int, rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, one in work.items():
-            began_s = time.process_time()
-            one()
-            seconds[name].append(time.process_time() - began_s)
+            seconds[name].append(processor_s(one))
     check(ours(log, n_items), theirs(weighted))
     return seconds
 

@@ -47,6 +47,7 @@ from models.walk import Walk
 from stream.datasets import load_events
 from tests.bench.environment import environment
 from tests.bench.workload import FIRST_MS
+from tests.support.memory import peak_resident_bytes, resident_bytes
 
 UNITS = 100
 LIST = 20
@@ -182,7 +183,7 @@ def indexed(exact: Recommender) -> tuple[Recommender, dict[str, float]]:
     """Index a recommender; say how long that takes, the size of the index, and the memory to build it."""
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be taken again, unseen
     Path("/proc/self/clear_refs").write_text("5")  # the greatest size begins anew
-    before = _memory_mb("VmRSS")
+    before_bytes = resident_bytes("self")
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     found = exact.indexed()
     assert found.index is not None
@@ -190,13 +191,8 @@ def indexed(exact: Recommender) -> tuple[Recommender, dict[str, float]]:
         "build_s": time.perf_counter() - began_s,
         "build_cpu_s": time.process_time() - began_cpu_s,
         "index_mb": faiss.serialize_index(found.index._index).nbytes / 1e6,
-        "building_mb": _memory_mb("VmHWM") - before,
+        "building_mb": (peak_resident_bytes("self") - before_bytes) / 1e6,
     }
-
-
-def _memory_mb(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e6
 
 
 def recall(exact: Recommender, found: Recommender, users: Users, *, blended: bool) -> float:

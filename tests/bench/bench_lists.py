@@ -159,7 +159,7 @@ def measure(n_items: int, events_a_round: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def processor_s(work: Callable[[], None]) -> float:
+def processor_s(work: Callable[[], Any]) -> float:
     """Return the processor seconds of this process that some work takes."""
     began_s = time.process_time()
     work()
