@@ -120,7 +120,7 @@ kafka:
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,bench,tune,s3,large]'
+	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,bench,tune,s3,large,compiled]'
 	.venv-lock/bin/python -m pip list --format=freeze --exclude freshet --exclude pip \
 	  | sed 's/+[a-z0-9.]*$$//' | grep --invert-match --extended-regexp '^(nvidia-|cuda-|triton)' > requirements.lock
 	rm -rf .venv-lock

@@ -16,6 +16,7 @@ EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
 # Doubling from one second to 97 days: what follows within seconds, within the visit, after a
 # night and after weeks are different things, and the exact second never matters.
 _GAP_BOUNDS_MS = torch.tensor([1000 << power for power in range(24)])  # (24,)
+_GAP_BOUNDS_MS_ARRAY = _GAP_BOUNDS_MS.numpy()
 
 N_GAPS = len(_GAP_BOUNDS_MS) + 1
 N_HOURS = 24
@@ -29,7 +30,7 @@ def gap_bucket(gap_ms: Times) -> Times:
     """
     if isinstance(gap_ms, Tensor):
         return torch.bucketize(gap_ms.contiguous(), _GAP_BOUNDS_MS, right=True)
-    return _GAP_BOUNDS_MS.numpy().searchsorted(gap_ms, side="right")
+    return _GAP_BOUNDS_MS_ARRAY.searchsorted(gap_ms, side="right")
 
 
 def hour_bucket(time_ms: Times) -> Times:

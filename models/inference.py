@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from models.compiled import kernels
 from models.encoder import SHORT
 from models.features import gap_bucket, hour_bucket, weekday_bucket
 from models.networks import Network
@@ -30,6 +31,10 @@ BLOCK_ITEMS = 1 << 15
 # more with many. Of so many, an index may find some, which are fetched row by row.
 ROWS_FROM_ITEMS = 1 << 17
 
+# Up to so many items a compiled loop scores them for one state faster than the library does, which gains
+# by more rows a block; the loop takes the columns' in turns, and they lie further apart in larger ones.
+LOOP_ITEMS = 1 << 15
+
 
 class Frozen:
     """What serving computes of a network that no longer changes."""
@@ -40,6 +45,7 @@ class Frozen:
         ``prior`` (N,) is added to every score.
         """
         self._network = network
+        self._loops = kernels()
         with torch.inference_mode():
             tables: list[Tensor] = [
                 network.item,
@@ -73,11 +79,45 @@ class Frozen:
             for begin in range(0, len(bias), BLOCK_ITEMS):
                 rows = torch.arange(begin, min(begin + BLOCK_ITEMS, len(bias)))
                 self.vectors[rows, :units] = network.item_vectors(rows)
+        plain_gru = network.config.cell == "gru" and not network.config.memoryless
+        self._steps_alone = self._loops is not None and self._projected and plain_gru
+        self._rows_of_table = self._table.numpy()
+        self._recurrent = network.weight_hh.detach().numpy(), network.bias_hh.detach().numpy()
+
+    def advance(  # noqa: PLR0917 - as `Recommender.advance`
+        self,
+        states: Floats,
+        item: Integers,
+        category: Integers,
+        behavior: Integers,
+        gap_ms: Integers,
+        time_ms: Integers,
+    ) -> Floats:
+        """(B, S) what ``Network.advance`` gives; the columns are (B,)."""
+        if len(states) == 1 and self._steps_alone and self._loops is not None:
+            after = np.empty((1, states.shape[1]), np.float32)
+            shown = self._rows(item, category, behavior, gap_ms, time_ms)[0]
+            state = np.ascontiguousarray(states[0], np.float32)
+            self._loops.gru_of_one(self._rows_of_table, shown, *self._recurrent, state, after[0])
+            return after
+        with torch.inference_mode():
+            gates = self.gates(item, category, behavior, gap_ms, time_ms)
+            return self._network.step(gates, _float32(states)).numpy()
 
     def gates(
         self, item: Integers, category: Integers, behavior: Integers, gap_ms: Integers, time_ms: Integers
     ) -> Tensor:
         """(..., G*H) what ``Network.gates`` gives; the columns are of one shape (...)."""
+        rows = self._rows(item, category, behavior, gap_ms, time_ms)
+        seen = self._summed(rows.reshape(-1, 6))
+        if not self._projected:
+            seen = functional.linear(seen, self._network.weight_ih, self._network.bias_ih)
+        return seen.view(*rows.shape[:-1], -1)
+
+    def _rows(
+        self, item: Integers, category: Integers, behavior: Integers, gap_ms: Integers, time_ms: Integers
+    ) -> NDArray[np.int64]:
+        """(..., 6) the rows of the table that events are shown as."""
         rows = np.empty((*item.shape, 6), np.int64)
         time = np.asarray(time_ms, np.int64)
         rows[..., 0] = item
@@ -87,15 +127,12 @@ class Frozen:
         rows[..., 4] = hour_bucket(time)
         rows[..., 5] = weekday_bucket(time)
         rows += self._offsets
-        seen = self._summed(rows.reshape(-1, 6))
-        if not self._projected:
-            seen = functional.linear(seen, self._network.weight_ih, self._network.bias_ih)
-        return seen.view(*rows.shape[:-1], -1)
+        return rows
 
     def _summed(self, rows: NDArray[np.int64]) -> Tensor:
         """(B, G*H), or (B, H) where they are not projected: the sums of the table's ``rows`` (B, 6)."""
         if len(rows) == 1:  # a third of the time: of a single event the call is what costs
-            return torch.from_numpy(self._table.numpy().take(rows[0], 0).sum(0, keepdims=True))
+            return torch.from_numpy(self._rows_of_table.take(rows[0], 0).sum(0, keepdims=True))
         return functional.embedding_bag(torch.from_numpy(rows), self._table, mode="sum")
 
     def queries(self, states: Floats) -> Floats:
@@ -112,6 +149,12 @@ class Frozen:
     def scores(self, states: Floats, room: Floats | None = None) -> Floats:
         """(B, N) what ``Network.scores`` gives of (B, S), and the prior; written into ``room``, if given."""
         scores = np.empty((len(states), len(self.vectors)), np.float32) if room is None else room
+        if len(states) == 1 and len(self.vectors) <= LOOP_ITEMS and self._loops is not None:
+            shape = self._network.config
+            hidden = np.ascontiguousarray(states[0, : shape.units], np.float32)
+            self._loops.scores_of_one(self.vectors.numpy().T, hidden, shape.scale, SHORT, scores[0])
+            scores[:, UNKNOWN_ROW] = -np.inf
+            return scores
         # With the bias as one more column the result is written once, not first with the bias.
         torch.mm(torch.from_numpy(self.queries(states)), self.vectors.T, out=torch.from_numpy(scores))
         scores[:, UNKNOWN_ROW] = -np.inf
@@ -134,3 +177,10 @@ class Room(threading.local):
         if self._kept.size < lines * items:
             self._kept = np.empty(lines * items, np.float32)
         return self._kept[: lines * items].reshape(lines, items)
+
+
+def _float32(states: Floats) -> torch.Tensor:
+    """States as torch wants them, without copying where they already are."""
+    array = np.ascontiguousarray(states, np.float32)
+    # A read-only one is copied: torch cannot promise not to write.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -8,10 +8,13 @@ any of its own, the rule for ties included, because chunks are contiguous).
 """
 
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from models.compiled import kernels
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int32]
@@ -22,7 +25,10 @@ UNKNOWN_ROW = 0
 CHUNK = 64  # columns under one maximum; near sqrt(N / n) for the catalogues of design.md
 NARROWEST = 4  # columns under one maximum where there are few; below, as many maxima as columns
 _BLOCK_CELLS = 1 << 19  # 2 MiB of scores at a time stay in the processor's cache
+LOOP_PLACES = 128  # up to here a compiled loop is used, which inserts what it finds into the list so far
 FEW_LINES, FEW_COLUMNS = 4, 1 << 15  # up to here the calls cost more than the work; above, chunks are faster
+NO_NUMBER = "a score is not a number; the weights that made it are broken"
+_NONE, _ALL = np.empty(0, np.int64), np.empty(0, np.uint8)
 _LOWEST: np.float32 = np.finfo(np.float32).min  # -inf is below it and never listed
 
 
@@ -42,10 +48,17 @@ def top_n(
     ``categories`` (N,), or of each line (B, N), stands more often than that in a list; category 0
     means none and is not limited. Where fewer are left, the list ends in row -1 with score -inf.
 
-    Raises ValueError for a score that is not a number.
+    Raises ValueError for a score that is not a number, and IndexError for rows that are none of ``scores``.
     """
     if n < 1 or 0 in scores.shape:
         return nothing(len(scores), n)
+    if available is not None and len(available) != scores.shape[1]:
+        raise IndexError(f"{len(available)} rows are told available or not, of {scores.shape[1]}")
+    if exclude is not None and len(exclude) != len(scores):
+        raise IndexError(f"rows are excluded from {len(exclude)} lists, of {len(scores)}")
+    limited = max_per_category > 0 and categories is not None
+    if not limited and n <= LOOP_PLACES and (loops := kernels()) is not None:
+        return _best_by_loops(loops, scores, n, available, exclude)
     found = []
     for block, candidates in _blocks(scores, available, exclude):
         if max_per_category > 0 and categories is not None:
@@ -98,6 +111,41 @@ def joined(parts: Sequence[tuple[Rows, Scores]]) -> tuple[Rows, Scores]:
     return np.concatenate(rows), np.concatenate(best)
 
 
+def _best_by_loops(
+    loops: ModuleType,
+    scores: Scores,
+    n: int,
+    available: NDArray[np.bool_] | None,
+    exclude: Sequence[NDArray[np.integer]] | None,
+) -> tuple[Rows, Scores]:
+    """What `top_n` promises where no category is limited, by `kernels.best_of_lines`."""
+    count, width = scores.shape
+    rows, best = np.empty((count, n), np.int32), np.empty((count, n), np.float32)
+    open_rows = _ALL if available is None else available.view(np.uint8)
+    # As they are, or copied some lines at a time: one line may have been told for all.
+    at_once = count if scores.flags.c_contiguous else max(1, _BLOCK_CELLS // width)
+    for start in range(0, count, at_once):
+        block = slice(start, start + at_once)
+        bits = np.ascontiguousarray(scores[block], np.float32).view(np.int32)
+        excluded, ends = _excluded(None if exclude is None else exclude[block], len(bits), width)
+        wrong = loops.best_of_lines(bits, open_rows, excluded, ends, rows[block], best[block].view(np.int32))
+        if wrong >= 0:
+            raise ValueError(NO_NUMBER)
+    return rows, best
+
+
+def _excluded(
+    exclude: Sequence[NDArray[np.integer]] | None, count: int, width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows excluded from the lines of (B, N), one line's after the other's, and (B,) where each ends."""
+    if exclude is None:
+        return _NONE, np.zeros(count, np.int64)
+    rows = np.concatenate(exclude).astype(np.int64)
+    if len(rows) and not 0 <= rows.min() <= rows.max() < width:
+        raise IndexError(f"rows {rows.min()} to {rows.max()} are excluded, of {width}")
+    return rows, np.cumsum([len(barred) for barred in exclude])
+
+
 def _blocks(
     scores: Scores, available: NDArray[np.bool_] | None, exclude: Sequence[NDArray[np.integer]] | None
 ) -> Iterator[tuple[slice, Scores]]:
@@ -118,15 +166,9 @@ def _blocks(
         if withdrawn is not None:
             part[:, withdrawn] = -np.inf
         if exclude is not None:
-            _bar(part, exclude[block])
+            excluded, ends = _excluded(exclude[block], len(part), width)
+            part[np.repeat(np.arange(len(part)), np.diff(ends, prepend=0)), excluded] = -np.inf
         yield block, part
-
-
-def _bar(part: Scores, exclude: Sequence[NDArray[np.integer]]) -> None:
-    """Set the rows excluded from each line to -inf."""
-    lengths = [len(barred) for barred in exclude]
-    if any(lengths):
-        part[np.repeat(np.arange(len(lengths)), lengths), np.concatenate(exclude).astype(np.intp)] = -np.inf
 
 
 def _best(scores: Scores, n: int) -> tuple[Rows, Scores]:
@@ -141,7 +183,7 @@ def _best(scores: Scores, n: int) -> tuple[Rows, Scores]:
     # Not by numpy, which takes three times as long.
     maxima: Scores = torch.from_numpy(chunked).amax(2).numpy()  # (B, C), not a number where one of it is not
     if np.isnan(maxima).any():
-        raise ValueError("a score is not a number; the weights that made it are broken")
+        raise ValueError(NO_NUMBER)
     if count <= FEW_LINES and width <= FEW_COLUMNS:
         return _best_of_few(scores, maxima, n)
     reached = np.full(count, _LOWEST, np.float32)

@@ -118,7 +118,6 @@ class Recommender:
         """(B, S) the states of users without an event."""
         return np.zeros((batch, self.state_size), np.float32)
 
-    @torch.inference_mode()
     def advance(  # noqa: PLR0917 - the five columns of an event, always in this order
         self,
         states: Floats,
@@ -132,8 +131,7 @@ class Recommender:
 
         ``gap_ms`` is the time since the previous event of the user's segment, 0 for its first.
         """
-        gates = self._frozen.gates(item, category, behavior, gap_ms, time_ms)
-        return self.network.step(gates, _float32(states)).numpy()
+        return self._frozen.advance(states, item, category, behavior, gap_ms, time_ms)
 
     @torch.inference_mode()
     def replay(self, sequences: Sequence[UserSequence]) -> Floats:
@@ -277,10 +275,3 @@ def _padded(sequences: Sequence[UserSequence], length: int) -> NDArray[np.int64]
         columns[3, row, 1:end] = np.diff(time_ms)
         columns[4, row, :end] = time_ms
     return columns
-
-
-def _float32(states: Floats) -> torch.Tensor:
-    """States as torch wants them, without copying where they already are."""
-    array = np.ascontiguousarray(states, np.float32)
-    # A read-only one is copied: torch cannot promise not to write.
-    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from models.ranking import CHUNK, FEW_COLUMNS, times_before, top_n, top_n_plain
+from models import ranking
+from models.compiled import kernels
+from models.ranking import CHUNK, FEW_COLUMNS, LOOP_PLACES, times_before, top_n, top_n_plain
+
+
+@pytest.fixture(params=["compiled", "numpy"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test ranks both ways: by the compiled loop, and as where numba is not installed."""
+    if request.param == "numpy":
+        monkeypatch.setattr(ranking, "kernels", lambda: None)
+    elif kernels() is None:
+        pytest.skip("numba is not installed (extra `compiled`)")
+    return str(request.param)
 
 
 def _scores(*lines: list[float]) -> np.ndarray:
@@ -29,6 +41,13 @@ def test_ties_across_chunks_put_the_lower_row_first() -> None:
     """With every score equal over many chunks the list is the first rows."""
     rows, _ = top_n(np.zeros((3, 40 * CHUNK + 7), np.float32), 5)
     assert rows.tolist() == [[1, 2, 3, 4, 5]] * 3
+
+
+def test_zeros_tie_across_chunks_whatever_their_sign() -> None:
+    """A chunk of minus zeros comes before the chunks of zeros behind it."""
+    scores = np.zeros((2, 40 * CHUNK), np.float32)
+    scores[:, :CHUNK] = -0.0
+    assert top_n(scores, 5)[0].tolist() == [[1, 2, 3, 4, 5]] * 2
 
 
 def test_few_above_a_tie_over_chunks_leave_room_for_its_first_rows() -> None:
@@ -140,3 +159,54 @@ def test_lines_may_have_categories_of_their_own():
         alone = top_n_plain(scores[line : line + 1], 9, categories=categories[line], max_per_category=2)
         for ours, plain in zip(together, alone, strict=True):
             np.testing.assert_array_equal(ours[line : line + 1], plain)
+
+
+SCORES = np.array([0.0, -0.0, 1e-40, -1e-40, np.inf, -np.inf, 3, -3, np.finfo(np.float32).min], np.float32)
+
+
+@pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 700, 1300, 5000])
+@pytest.mark.parametrize("n", [1, 20, LOOP_PLACES, LOOP_PLACES + 1])
+def test_lists_are_those_of_sorting_everything(width: int, n: int):
+    """For numbers of all kinds, with and without ties, whatever may not be listed."""
+    rng = np.random.default_rng(width + n)
+    drawn = rng.standard_normal((4, width)).astype(np.float32)
+    for scores in (drawn, np.round(drawn), rng.choice(SCORES, (4, width))):
+        available = rng.random(width) < 0.8
+        exclude = [rng.integers(0, width, rng.integers(0, 9)) for _ in range(4)]
+        for told in ({}, {"available": available}, {"exclude": exclude, "available": available}):
+            rows, best = top_n(scores, n, **told)
+            plain_rows, plain_best = top_n_plain(scores, n, **told)
+            np.testing.assert_array_equal(rows, plain_rows)
+            np.testing.assert_array_equal(best, plain_best)
+            assert not np.signbit(best[best == 0]).any()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -np.float32(np.nan)])
+def test_what_is_no_number_is_refused_wherever_it_stands(wrong: float):
+    """In a whole chunk and behind the last one, with either sign; not where it may not be listed."""
+    for column in (1, CHUNK + 1, 3 * CHUNK + 5):
+        scores = np.zeros((2, 3 * CHUNK + 6), np.float32)
+        scores[1, column] = wrong
+        with pytest.raises(ValueError, match="not a number"):
+            top_n(scores, 3)
+        barred = [np.array([], np.int32), np.array([column])]
+        assert top_n(scores, 3, exclude=barred)[0].shape == (2, 3)
+
+
+def test_one_line_told_for_all_is_not_copied_for_all(monkeypatch: pytest.MonkeyPatch):
+    """Lines that are one in memory are ranked a few at a time, each without what is excluded from it."""
+    monkeypatch.setattr(ranking, "_BLOCK_CELLS", 3 * CHUNK)
+    scores = np.arange(CHUNK, dtype=np.float32)
+    exclude = [np.array([CHUNK - 1 - line]) for line in range(8)]
+    rows, _ = top_n(np.broadcast_to(scores, (8, CHUNK)), 2, exclude=exclude)
+    np.testing.assert_array_equal(rows, top_n_plain(np.tile(scores, (8, 1)), 2, exclude=exclude)[0])
+
+
+def test_rows_outside_of_the_scores_are_refused():
+    """Nothing is read or barred that is not there."""
+    scores = np.ones((2, 10), np.float32)
+    for exclude in ([np.array([10]), np.array([1])], [np.array([1])]):
+        with pytest.raises((IndexError, ValueError)):
+            top_n(scores, 3, exclude=exclude)
+    with pytest.raises(IndexError):
+        top_n(scores, 3, available=np.zeros(11, np.bool_))
