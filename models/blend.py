@@ -20,15 +20,18 @@ Axes: B users, N items, R places of a memory.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.compiled import kernels
 from models.memory import PLACES, Memories
 from models.neighbours import ItemNeighbours
 from models.ranking import UNKNOWN_ROW, Scores
+from models.room import Zeros
 
 Matrix = sparse.csr_array[np.float32, tuple[int, int]]
 Tables = tuple[Matrix, Matrix, Matrix]
@@ -75,6 +78,7 @@ class Blend:
     leads: bool = False
     leads_grown: bool = False
     _tables: Tables = field(init=False, repr=False)
+    _zeros: Zeros = field(init=False, repr=False, default_factory=Zeros)
 
     def __post_init__(self) -> None:
         """Lay neighbours and successors out as matrices; refuse arrays that do not belong together."""
@@ -158,9 +162,25 @@ class Blend:
         """Add what the memories say to the ``scores`` (B, N) of the network and the prior."""
         if not scores.flags.c_contiguous:
             raise ValueError("scores must be contiguous, or what is added would go to a copy")
+        loops = kernels()
+        if loops is not None:
+            self._add_by_loops(loops, scores, memories)
+            return
         cells = scores.reshape(-1)  # two indices for each cell cost half as much again
         for lines, items, values in self.said(memories):
             cells[lines * scores.shape[1] + items] += values
+
+    def _add_by_loops(self, loops: ModuleType, scores: Scores, memories: Memories) -> None:
+        """What ``add`` does, by `kernels.add_sums` and `kernels.add_had`."""
+        had = np.ascontiguousarray(memories.rows, np.int32)
+        sums = self._zeros.of(scores.shape[1])
+        for weight, (table, depth, decay) in zip(self.near, VOICES, strict=True):
+            of = self.counted[table]
+            loops.add_sums(
+                scores, had, of.begins, of.rows, of.weights, depth, decay, weight, np.float32(SMALLEST), sums
+            )
+        fresh = np.ascontiguousarray(memories.fresh)
+        loops.add_had(scores, had, fresh, self.had, _RANGE_OF_PLACE)
 
     def said(self, memories: Memories) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], Weights]]:
         """What the memories say, part by part: users, items, and what is added to their scores, (E,) each.

@@ -4,8 +4,6 @@ Everything an event is shown as is a sum of rows of tables, so the tables lie in
 one operation. Axes as in `networks`.
 """
 
-import threading
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -159,24 +157,6 @@ class Frozen:
         torch.mm(torch.from_numpy(self.queries(states)), self.vectors.T, out=torch.from_numpy(scores))
         scores[:, UNKNOWN_ROW] = -np.inf
         return scores
-
-
-class Room(threading.local):
-    """Memory for scores that each thread keeps.
-
-    New memory of more than the C library keeps at hand comes from the kernel page by page, which takes
-    nearly as long as the product that fills it.
-    """
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._kept = np.empty(0, np.float32)
-
-    def of(self, lines: int, items: int) -> Floats:
-        """(lines, items) what this thread was given before holds something else from now on."""
-        if self._kept.size < lines * items:
-            self._kept = np.empty(lines * items, np.float32)
-        return self._kept[: lines * items].reshape(lines, items)
 
 
 def _float32(states: Floats) -> torch.Tensor:

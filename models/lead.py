@@ -17,7 +17,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ranking import NO_ROW, UNKNOWN_ROW, Rows, Scores
+from models.compiled import kernels
+from models.ranking import NO_ROW, UNKNOWN_ROW, Rows, Scores, excluded, flags_of
 
 Flags = NDArray[np.bool_]
 Positions = NDArray[np.intp]
@@ -52,6 +53,17 @@ class Shelves:
         and ``exclude`` do not count; NO_ROW where none is left, or the category is not known.
         """
         rows = np.full(len(scores), NO_ROW, np.int32)
+        if (loops := kernels()) is not None:
+            loops.best_of_shelves(
+                np.ascontiguousarray(scores, np.float32),
+                self.items,
+                self.begins,
+                np.ascontiguousarray(category, np.int64),
+                flags_of(available),
+                *excluded(exclude, *scores.shape),
+                rows,
+            )
+            return rows
         line, item = self.pairs(category)
         if not len(line):
             return rows

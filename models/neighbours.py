@@ -52,7 +52,7 @@ class ItemNeighbours:
     def checked(
         cls, begins: NDArray[np.generic], rows: NDArray[np.generic], weights: NDArray[np.generic]
     ) -> Self:
-        """The table of arrays that anybody may have made; raises ValueError where they point outside.
+        """The table of arrays that anybody may have made; raises ValueError for what no table holds.
 
         Whoever multiplies by the table looks up what they point at, and does not look whether it is there.
         """
@@ -65,6 +65,8 @@ class ItemNeighbours:
             raise ValueError("a table of neighbours has lines that overlap or point outside")
         if len(rows) and not 0 <= table.rows.min() <= table.rows.max() < table.n_items:
             raise ValueError("a table of neighbours names an item that there is not")
+        if not (np.isfinite(table.weights) & (table.weights >= 0)).all():
+            raise ValueError("a table of neighbours has weights that are below zero or no numbers")
         return table
 
     @property

@@ -121,20 +121,25 @@ def _best_by_loops(
     """What `top_n` promises where no category is limited, by `kernels.best_of_lines`."""
     count, width = scores.shape
     rows, best = np.empty((count, n), np.int32), np.empty((count, n), np.float32)
-    open_rows = _ALL if available is None else available.view(np.uint8)
+    open_rows = flags_of(available)
     # As they are, or copied some lines at a time: one line may have been told for all.
     at_once = count if scores.flags.c_contiguous else max(1, _BLOCK_CELLS // width)
     for start in range(0, count, at_once):
         block = slice(start, start + at_once)
         bits = np.ascontiguousarray(scores[block], np.float32).view(np.int32)
-        excluded, ends = _excluded(None if exclude is None else exclude[block], len(bits), width)
-        wrong = loops.best_of_lines(bits, open_rows, excluded, ends, rows[block], best[block].view(np.int32))
+        barred, ends = excluded(None if exclude is None else exclude[block], len(bits), width)
+        wrong = loops.best_of_lines(bits, open_rows, barred, ends, rows[block], best[block].view(np.int32))
         if wrong >= 0:
             raise ValueError(NO_NUMBER)
     return rows, best
 
 
-def _excluded(
+def flags_of(available: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """The flags as compiled loops take them; none where all are."""
+    return _ALL if available is None else available.view(np.uint8)
+
+
+def excluded(
     exclude: Sequence[NDArray[np.integer]] | None, count: int, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows excluded from the lines of (B, N), one line's after the other's, and (B,) where each ends."""
@@ -166,8 +171,8 @@ def _blocks(
         if withdrawn is not None:
             part[:, withdrawn] = -np.inf
         if exclude is not None:
-            excluded, ends = _excluded(exclude[block], len(part), width)
-            part[np.repeat(np.arange(len(part)), np.diff(ends, prepend=0)), excluded] = -np.inf
+            barred, ends = excluded(exclude[block], len(part), width)
+            part[np.repeat(np.arange(len(part)), np.diff(ends, prepend=0)), barred] = -np.inf
         yield block, part
 
 

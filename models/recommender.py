@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from models.blend import Blend
-from models.inference import Frozen, Room
+from models.inference import Frozen
 from models.item_index import ItemIndex
 from models.lead import Shelves, put_first
 from models.memory import Memories
 from models.networks import Network
 from models.ranking import Rows, joined, nothing, top_n
+from models.room import Room
 from models.segment import SegmentRule
 from models.shortlist import Shortlist
 from models.vocabulary import Vocabulary

@@ -189,3 +189,20 @@ def test_no_events_fit_no_neighbours() -> None:
     for window_ms in (None, 5):
         fitted = ItemNeighbours.fit(_log(), n_items=3, window_ms=window_ms)
         assert np.all(fitted.scores([np.array([1])]) == -np.inf)
+
+
+@pytest.mark.parametrize(
+    ("begins", "rows", "weights", "what"),
+    [
+        ([0, 0, 1], [1, 1], [0.5], "other lengths"),
+        ([0, 0, 2], [1], [0.5], "point outside"),
+        ([0, 0, 1], [2], [0.5], "an item that there is not"),
+        ([0, 0, 1], [1], [-0.5], "below zero or no numbers"),
+        ([0, 0, 1], [1], [math.nan], "below zero or no numbers"),
+        ([0, 0, 1], [1], [math.inf], "below zero or no numbers"),
+    ],
+)
+def test_a_table_that_cannot_be_one_is_refused(begins, rows, weights, what):
+    """Before anybody multiplies by it."""
+    with pytest.raises(ValueError, match=what):
+        ItemNeighbours.checked(*(np.array(column) for column in (begins, rows, weights)))

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from models.inference import Room
+from models.room import Room, Zeros
 from tests.support.recommenders import small_recommender
 
 
@@ -31,3 +31,12 @@ def test_lists_are_the_same_whatever_was_ranked_before():
     for line, (row, score) in enumerate(alone):
         np.testing.assert_array_equal(row[0], rows[line])
         np.testing.assert_allclose(score[0], scores[line], rtol=1e-5)
+
+
+def test_zeros_are_kept_until_more_are_asked_for():
+    """The same memory, which nothing clears."""
+    zeros = Zeros()
+    first = zeros.of(5)
+    assert first.tolist() == [0] * 5
+    assert np.shares_memory(first, zeros.of(3))
+    assert zeros.of(9).tolist() == [0] * 9

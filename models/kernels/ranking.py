@@ -1,30 +1,18 @@
-"""Loops that numba compiles: a ranking, and one event's step and scores, for which calls would cost more.
-
-Imported through `models.compiled` alone, since numba need not be installed. Each function has a plain
-form, named in its docstring, which stands where numba is missing and is the tests' oracle. They trust their
-callers: no index is checked. Compiled as this module is imported, which takes some seconds, or read from
-numba's cache where one can be kept.
+"""The best columns of lines of scores.
 
 Scores are compared as integers, which a processor does many at a time without asking for those that are no
-numbers. ``key`` of a float's bits keeps the order of floats: those of negative numbers, of which greater
-bits mean less, are turned round. It is its own inverse.
+numbers. The key of a float's bits keeps the order of floats: those of negative numbers, of which greater
+bits mean less, are turned round. To turn them round once more gives the bits.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from models.kernels.compiling import BITS, BITS_OF_LINES, FLAGS, POSITIONS, compiled
+
 Bits = NDArray[np.int32]
 
-Loop = TypeVar("Loop", bound=Callable[..., Any])
-
 CHUNK = 64  # columns under one maximum
-_BLOCK = 256  # scores that are summed up together: they stay in the processor's first cache
-
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _INFINITE = np.int32(0x7F800000)  # the bits of infinity; the magnitude of what is no number is above it
 _NOWHERE = np.int32(-0x80000000)  # below every key
@@ -32,27 +20,8 @@ _NEVER = np.int32(0x7F800000 ^ -1)  # the key of -inf
 _SIGN = np.int32(31)
 _MINUS_ZERO = np.int32(-1)  # its key; plus zero's is 0
 
-# Arrays that are only read may be read-only ones.
-_BITS, _BITS_OF_LINES = "Array(int32, 1, 'C', readonly=True)", "Array(int32, 2, 'C', readonly=True)"
-_FLAGS, _POSITIONS = "Array(uint8, 1, 'C', readonly=True)", "Array(int64, 1, 'C', readonly=True)"
-_VECTOR, _MATRIX = "Array(float32, 1, 'C', readonly=True)", "Array(float32, 2, 'C', readonly=True)"
 
-
-def _compiled(signature: str, *, loosely: bool = False) -> Callable[[Loop], Loop]:
-    """Compile a function for one ``signature``; ``loosely``: sums may be made in any order."""
-
-    def compiled(loop: Loop) -> Loop:
-        freely: bool | set[str] = {"reassoc", "contract", "nsz"} if loosely else False
-        try:
-            made: Any = numba.njit(signature, boundscheck=False, fastmath=freely, cache=True)(loop)
-        except RuntimeError:  # numba's word for having no folder to write to
-            made = numba.njit(signature, boundscheck=False, fastmath=freely)(loop)
-        return cast(Loop, made)
-
-    return compiled
-
-
-@_compiled(f"int32({_BITS}, int32[::1], int32[::1])")
+@compiled(f"int32({BITS}, int32[::1], int32[::1])")
 def _highest(values: Bits, caps: Bits, maxima: Bits) -> np.int32:
     """Write the highest key of each chunk of ``values`` (N,) into ``maxima``; gives the largest magnitude.
 
@@ -80,7 +49,7 @@ def _highest(values: Bits, caps: Bits, maxima: Bits) -> np.int32:
     return largest
 
 
-@_compiled("int32(int32[::1], int32[::1])")
+@compiled("int32(int32[::1], int32[::1])")
 def _reached(maxima: Bits, keys: Bits) -> np.int32:
     """Give a key that n columns reach, the n-th highest of ``maxima``, but above that of -inf.
 
@@ -101,7 +70,7 @@ def _reached(maxima: Bits, keys: Bits) -> np.int32:
     return _MINUS_ZERO if reached == 0 else reached
 
 
-@_compiled(f"int64({_BITS}, int32[::1], int32[::1], int32, int32[::1], int32[::1])")
+@compiled(f"int64({BITS}, int32[::1], int32[::1], int32, int32[::1], int32[::1])")
 def _listed(  # noqa: PLR0917
     values: Bits, caps: Bits, maxima: Bits, reached: np.int32, rows: Bits, keys: Bits
 ) -> int:
@@ -134,7 +103,7 @@ def _listed(  # noqa: PLR0917
     return full
 
 
-@_compiled(f"int64({_BITS_OF_LINES}, {_FLAGS}, {_POSITIONS}, {_POSITIONS}, int32[:, ::1], int32[:, ::1])")
+@compiled(f"int64({BITS_OF_LINES}, {FLAGS}, {POSITIONS}, {POSITIONS}, int32[:, ::1], int32[:, ::1])")
 def best_of_lines(  # noqa: PLR0917
     scores: Bits,
     available: NDArray[np.uint8],
@@ -175,70 +144,3 @@ def best_of_lines(  # noqa: PLR0917
             caps[column] = _NOWHERE if barred else _MAGNITUDE
         begin = ends[line]
     return -1
-
-
-@_compiled(f"void({_MATRIX}, {_VECTOR}, float32, float32, float32[::1])", loosely=True)
-def scores_of_one(vectors: Floats, hidden: Floats, scale: float, short: float, scores: Floats) -> None:
-    """Write the ``scores`` (N,) of a ``hidden`` state (D - 1,) with the columns of ``vectors`` (D, N).
-
-    Plainly `inference.Frozen.scores`; ``scale`` of 0: the state meets the vectors as it is.
-    """
-    size, count = vectors.shape
-    query = np.ones(size, np.float32)
-    if scale:
-        squares = short * short
-        for unit in range(size - 1):
-            squares += hidden[unit] * hidden[unit]
-        factor = scale / np.sqrt(squares)
-    else:
-        factor = np.float32(1)
-    for unit in range(size - 1):
-        query[unit] = factor * hidden[unit]
-    for begin in range(0, count, _BLOCK):
-        end = min(begin + _BLOCK, count)
-        sums = scores[begin:end]
-        sums[:] = np.float32(0)
-        at = 0
-        while at + 4 <= size:
-            one, two, three, four = query[at], query[at + 1], query[at + 2], query[at + 3]
-            first, second = vectors[at, begin:end], vectors[at + 1, begin:end]
-            third, fourth = vectors[at + 2, begin:end], vectors[at + 3, begin:end]
-            for column in range(end - begin):
-                sums[column] += (
-                    one * first[column] + two * second[column] + three * third[column] + four * fourth[column]
-                )
-            at += 4
-        while at < size:
-            one, first = query[at], vectors[at, begin:end]
-            for column in range(end - begin):
-                sums[column] += one * first[column]
-            at += 1
-
-
-@_compiled(f"void({_MATRIX}, {_POSITIONS}, {_MATRIX}, {_VECTOR}, {_VECTOR}, float32[::1])", loosely=True)
-def gru_of_one(  # noqa: PLR0917
-    table: Floats, shown: NDArray[np.int64], w_hh: Floats, b_hh: Floats, state: Floats, after: Floats
-) -> None:
-    """Write the state (H,) ``after`` one event, shown as the rows ``shown`` of ``table`` (R, 3H), into it.
-
-    Plainly `inference.Frozen.gates` and `networks.gru_step`.
-    """
-    units = len(state)
-    gates = np.empty(3 * units, np.float32)
-    gates[:] = table[shown[0]]
-    for which in range(1, len(shown)):
-        gates += table[shown[which]]
-    for unit in range(units):
-        reset_row, update_row, new_row = w_hh[unit], w_hh[units + unit], w_hh[2 * units + unit]
-        reset, update, new = b_hh[unit], b_hh[units + unit], b_hh[2 * units + unit]
-        for at in range(units):
-            reset += reset_row[at] * state[at]
-        for at in range(units):
-            update += update_row[at] * state[at]
-        for at in range(units):
-            new += new_row[at] * state[at]
-        one = np.float32(1)
-        reset = one / (one + np.exp(-(gates[unit] + reset)))
-        update = one / (one + np.exp(-(gates[units + unit] + update)))
-        new = np.tanh(gates[2 * units + unit] + reset * new)
-        after[unit] = new + update * (state[unit] - new)
