@@ -125,6 +125,7 @@ def test_folder_map_names_exactly_the_modules():
     named = sorted(f"{folder}/{name}" for folder, modules in rows for name in INLINE.findall(modules))
     folders = (
         PROJECT / "models",
+        PROJECT / "models" / "kernels",
         PROJECT / "stream",
         PROJECT / "stream" / "cli",
         PROJECT / "stream" / "peers",
