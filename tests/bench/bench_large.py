@@ -28,7 +28,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -181,6 +180,8 @@ def users_of(recommender: Recommender, events: Path) -> Users:
 
 def indexed(exact: Recommender) -> tuple[Recommender, dict[str, float]]:
     """Index a recommender; say how long that takes, the size of the index, and the memory to build it."""
+    import faiss
+
     ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be taken again, unseen
     Path("/proc/self/clear_refs").write_text("5")  # the greatest size begins anew
     before_bytes = resident_bytes("self")

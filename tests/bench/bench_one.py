@@ -13,7 +13,8 @@ Ours is what a worker does with a batch of one event, its state and its message 
 Each runs on one thread and they take turns, round after round. The figures are microseconds of processor
 time a list, the ratios those of the medians. Each list is compared with a full sort of the scores it was
 made of. A peer that is not installed is not run. Beside them stand the product of one state with the items
-alone, and an event through the worker's whole core (decoding, state, step, list, message, record).
+alone, scores and ranking with a blend, and an event through the worker's whole core (decoding, state, step,
+list, message, record).
 """
 
 import argparse
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 
 from models.ranking import top_n_plain
 from models.recommender import Recommender
+from tests.bench.bench_large import Catalogue
 from tests.bench.bench_lists import Product, events_of, recommender
 from tests.bench.environment import environment
 from tests.bench.workload import FIRST_MS, Workload, WrongAnswer
@@ -96,6 +98,23 @@ def freshet(ours: Recommender) -> Contender:
         return ours.best(advanced(user), LISTED, available=available)[0][0]
 
     return Contender(make, lambda user: _agree("freshet", make(user), ours.scores(advanced(user))[0]))
+
+
+def freshet_blended() -> Contender:
+    """Scores and ranking of one state by network and blend, as weights serve by default."""
+    catalogue = Catalogue(ITEMS)
+    blend, users = catalogue.blended(), catalogue.users(USERS)
+    parts = [users.part(user, 1, blended=True) for user in range(USERS)]
+
+    def make(user: int) -> Rows:
+        states, memories = parts[user]
+        return blend.best(states, LISTED, memories)[0][0]
+
+    def check(user: int) -> None:
+        states, memories = parts[user]
+        _agree("freshet, blend", make(user), blend.scores(states, memories)[0])
+
+    return Contender(make, check)
 
 
 def product(ours: Recommender) -> Contender:
@@ -216,6 +235,7 @@ def rectools(_: Recommender) -> Contender:
 def contenders(ours: Recommender) -> tuple[dict[str, Contender], dict[str, str]]:
     """Return who runs, by name, and why others do not."""
     found, missing = {"freshet": freshet(ours), "product alone": product(ours)}, {}
+    found["freshet, blend"] = freshet_blended()
     found["freshet, whole core"] = Core().contender()
     for name, build in (
         ("faiss", faiss),

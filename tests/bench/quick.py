@@ -24,7 +24,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from models.events import EventLog
 from models.neighbours import ItemNeighbours
@@ -36,7 +38,7 @@ from stream.lists import Lists
 from stream.records import MemoryRecords
 from stream.rules import Rules
 from stream.simulation import SimulationConfig, simulate
-from tests.bench import bench_item_cf, bench_lists, bench_one, bench_training
+from tests.bench import bench_item_cf, bench_large, bench_lists, bench_one, bench_training
 from tests.bench.environment import environment
 from tests.bench.workload import LIST_ITEMS, Workload
 
@@ -156,6 +158,24 @@ def one_list() -> Pair:
     )
 
 
+def blend() -> Pair:
+    """What the blend adds to the scores of 64 users, beside one product of sparse matrices; it has four sums."""
+    catalogue = bench_large.Catalogue(ITEMS)
+    ours, users = catalogue.blended().blend, catalogue.users(64)
+    assert ours is not None
+    scores = np.zeros((64, ITEMS), np.float32)
+    near = ours.neighbours
+    table = csr_array((near.weights, near.rows, near.begins), shape=(ITEMS, ITEMS))
+    had = users.memories.rows[:, :20]
+    begins = np.arange(0, had.size + 1, had.shape[1])
+    histories = csr_array((np.ones(had.size, np.float32), had.ravel(), begins), shape=(64, ITEMS))
+    return Pair(
+        seconds(lambda: [ours.add(scores, users.memories) for _ in range(20)]),
+        seconds(lambda: [histories @ table for _ in range(20)]),
+        15,
+    )
+
+
 def training() -> Pair:
     """An epoch of the GRU, beside the plain loop."""
     log, vocabulary = _shop(12_000)
@@ -191,6 +211,7 @@ PAIRS: Mapping[str, Callable[[], Pair]] = {
     "event, list of last items, batches of 8,192": partial(last_items, 8_192),
     "event, list of the network, batches of 512": lists,
     "one event alone, list of the network": one_list,
+    "what a blend adds": blend,
     "epoch of the GRU": training,
     "fit of item CF": item_cf,
     "start": start,
