@@ -159,7 +159,7 @@ def one_list() -> Pair:
 
 
 def blend() -> Pair:
-    """What the blend adds to the scores of 64 users, beside one product of sparse matrices; it has four sums."""
+    """What the four sums of a blend add for 64 users, beside the sparse product that one of them is."""
     catalogue = bench_large.Catalogue(ITEMS)
     ours, users = catalogue.blended().blend, catalogue.users(64)
     assert ours is not None
