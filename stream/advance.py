@@ -6,7 +6,7 @@ or a replay from zero where the segment began anew, changed in the middle, or wa
 under other weights.
 """
 
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,8 @@ from stream.state import UserState
 Floats = npt.NDArray[np.float32]
 
 
-class Step(NamedTuple):
-    """One event onto the hidden state before it."""
-
-    item: int
-    category: int
-    behavior: int
-    gap_ms: int
-    time_ms: int
+Step: TypeAlias = tuple[int, int, int, int, int]
+"""One event: row, category row, behaviour, milliseconds since the event before it, event time in ms."""
 
 
 class Replay(NamedTuple):
@@ -54,7 +48,7 @@ def step(entry: Entry, gap_ms: int, serving: Serving) -> Step:
     """Return the operation that takes in an event, ``gap_ms`` after the one before it in its segment."""
     item = serving.item_row(entry.item_id)
     category = serving.category_row(item, entry.category_key)
-    return Step(item, category, entry.behavior, gap_ms, entry.time_ms)
+    return item, category, entry.behavior, gap_ms, entry.time_ms
 
 
 def replay(state: UserState, serving: Serving) -> Replay:
@@ -73,7 +67,7 @@ def run(lines: list[Line], serving: Serving) -> None:
     level = 0
     active = [line for line in lines if line.operations]
     while active:
-        steps = [line for line in active if isinstance(line.operations[level], Step)]
+        steps = [line for line in active if not isinstance(line.operations[level], Replay)]
         replays = [line for line in active if isinstance(line.operations[level], Replay)]
         if steps:
             _take(steps, _advanced(steps, level, serving))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 
 from models.canary import role_of
@@ -24,7 +25,7 @@ NO_MODEL = "none"
 RECENT = "recent"
 
 
-class Due(NamedTuple):
+class Due(msgspec.Struct):
     """An applied event: for whom, the list it is owed, and what that must leave out."""
 
     key: bytes
@@ -57,7 +58,7 @@ class OnTrial(NamedTuple):
     terms: CanaryConfig
 
 
-class Ranked(NamedTuple):
+class Ranked(msgspec.Struct, frozen=True, gc=False):
     """What stands in a list: rows of the vocabulary (none without weights), and its items as bytes."""
 
     rows: bytes

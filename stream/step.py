@@ -171,7 +171,9 @@ class Batch:
             return
         self.states[key] = self._own = None
         self.lines.pop(key, None)
-        self.due = [due._replace(send=False, item_id=None) if due.key == key else due for due in self.due]
+        for due in self.due:
+            if due.key == key:
+                due.send, due.item_id = False, None
         self.sending.pop(key, None)
         self.effects.held.pop(key, None)
         # Lists are made when the batch is done, so this comes before those of the events after it.
@@ -305,7 +307,7 @@ class Batch:
         state.held = None
         earlier = self.sending.get(key)
         if earlier is not None:
-            self.due[earlier] = self.due[earlier]._replace(send=False)
+            self.due[earlier].send = False
         self.sending[key] = len(self.due)
         return True
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -26,6 +27,7 @@ from models.ranking import top_n_plain
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
+from stream.effects import Outgoing
 from stream.lists import Lists
 from stream.messages import decode_list
 from stream.records import MemoryRecords
@@ -82,7 +84,7 @@ class Product:
         self.serving = Serving(recommender)
         self.lists = Lists(Rules(), self.serving, TOPICS)
         self.records = MemoryRecords()
-        self.newest: dict[bytes, bytes] = {}
+        self.made: deque[list[Outgoing]] = deque(maxlen=CHECKED_LISTS)
 
     def run(self, events: Sequence[Event]) -> None:
         """Apply the events in batches; raises WrongAnswer unless each leads to a list."""
@@ -93,12 +95,13 @@ class Product:
             if len(effects.lists) != len(part):
                 raise WrongAnswer(f"{len(effects.lists)} lists for {len(part)} events")
             self.records.put(effects.states)
-            self.newest.update((made.key, made.value) for made in effects.lists if made.value is not None)
+            self.made.append(effects.lists)
 
     def check(self, lists: int = CHECKED_LISTS) -> None:
         """Raise WrongAnswer unless the last lists are those of a full sort over the users' states."""
-        for key, value in list(self.newest.items())[-lists:]:
-            check_list(self.serving, self.records.get(key) or b"", value)
+        newest = {made.key: made.value for batch in self.made for made in batch}
+        for key, value in list(newest.items())[-lists:]:
+            check_list(self.serving, self.records.get(key) or b"", value or b"")
 
 
 def check_list(serving: Serving, record: bytes, value: bytes) -> None:

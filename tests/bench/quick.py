@@ -125,7 +125,7 @@ class LastItems(bench_lists.Product):
         self.batch = batch
         self.lists = Lists(Rules(recent=True), None, bench_lists.TOPICS)
         self.records = MemoryRecords()
-        self.newest = {}
+        self.made = deque(maxlen=1)
 
 
 def last_items(batch: int) -> Pair:
