@@ -20,6 +20,7 @@ WINDOW_EVENTS = 1000  # events of a user that the window reaches over, to each s
 
 _BLOCK_PAIRS = 1 << 22  # pairs of items summed at a time
 _BLOCK_EVENTS = 1 << 17  # events paired at a time
+_RANGE_EVENTS = 1 << 19  # events of the items whose sums are added up together
 
 
 def similarities(log: EventLog, n_items: int, *, window_ms: int | None = None) -> Iterator[Matrix]:
@@ -40,7 +41,7 @@ def similarities(log: EventLog, n_items: int, *, window_ms: int | None = None) -
     if window_ms is None:
         yield from _of_all(had, user_weight, scale)
     else:
-        yield _within(known, had, user_weight, scale, window_ms=window_ms)
+        yield from _within(known, had, user_weight, scale, window_ms=window_ms)
 
 
 def had_by(log: EventLog, n_items: int) -> Matrix:
@@ -74,11 +75,20 @@ def _of_all(had: Matrix, user_weight: NDArray[np.float64], scale: NDArray[np.flo
     of_item.data = user_weight[of_item.indices] * np.repeat(scale, np.diff(of_item.indptr))
     scaled: Matrix = had.copy()
     scaled.data = scale[had.indices]
-    first = 0
-    while first < len(pairs):
-        done = pairs[first - 1] if first else 0
-        last = max(int(np.searchsorted(pairs, done + _BLOCK_PAIRS, side="right")), first + 1)
+    for first, last in blocks(pairs, _BLOCK_PAIRS):
         yield of_item[first:last] @ scaled
+
+
+def blocks(ends: NDArray[np.number], most: int) -> Iterator[tuple[int, int]]:
+    """The lines, first .. last - 1, of one block after another, each of at most so much or of one line.
+
+    ``ends`` is how much there is up to and with each line.
+    """
+    first = 0
+    while first < len(ends):
+        done = ends[first - 1] if first else 0
+        last = max(int(np.searchsorted(ends, done + most, side="right")), first + 1)
+        yield first, last
         first = last
 
 
@@ -89,10 +99,17 @@ def _within(
     scale: NDArray[np.float64],
     *,
     window_ms: int,
-) -> Matrix:
-    """Equation 1 (N, N) over the users that had both items within ``window_ms`` of each other."""
+) -> Iterator[Matrix]:
+    """Equation 1 over the users that had both items within ``window_ms`` of each other, block by block.
+
+    The sums are kept for one half of the pairs, those with the lower row first, and in ranges of rows,
+    so that what adds one block of users to them makes a copy of one range and never of all. A range's lines
+    of the other half are columns of the ranges up to it.
+    """
     n_items = had.shape[1]
-    total: Matrix = sparse.csr_array((n_items, n_items))
+    events = np.cumsum(np.bincount(log.item, minlength=n_items))  # (N,) up to and with each item
+    ranges = list(blocks(events, _RANGE_EVENTS))
+    sums: list[Matrix] = [sparse.csr_array((end - begin, n_items)) for begin, end in ranges]
     starts = log.starts
     first = 0
     while first < len(starts) - 1:
@@ -101,12 +118,21 @@ def _within(
         user = np.repeat(np.arange(last - first), np.diff(starts[first : last + 1]))
         by_user, lower, upper = _pairs_within(user, part, n_items, window_ms)
         weights = user_weight[first + by_user] * scale[lower] * scale[upper]
-        total = total + sparse.csr_array((weights, (lower, upper)), shape=(n_items, n_items))
+        found: Matrix = sparse.csr_array((weights, (lower, upper)), shape=(n_items, n_items))
+        for place, (begin, end) in enumerate(ranges):
+            sums[place] = sums[place] + found[begin:end]
         first = last
+    columns = []
+    while sums:
+        columns.append(sums.pop(0).tocsc())
     # An item is always within the window of itself.
-    itself = sparse.diags_array(np.asarray(user_weight @ had) * scale**2)
-    both: Matrix = (total + total.T + itself).tocsr()
-    return both
+    itself = np.asarray(user_weight @ had) * scale**2
+    for place, (begin, end) in enumerate(ranges):
+        rows = np.arange(begin, end)
+        own = sparse.csr_array((itself[begin:end], (rows - begin, rows)), shape=(len(rows), n_items))
+        turned: Matrix = sparse.vstack([above[:, begin:end] for above in columns[: place + 1]]).T.tocsr()
+        others = sparse.csr_array((turned.data, turned.indices, turned.indptr), shape=own.shape)
+        yield columns[place].tocsr() + others + own
 
 
 def _pairs_within(

@@ -24,9 +24,11 @@ from scipy import sparse
 from models.events import EventLog
 from models.neighbours import keep_best
 from models.ranking import UNKNOWN_ROW, Rows, Scores
-from models.similarity import Matrix, had_by
+from models.similarity import Matrix, blocks, had_by
 
 Times = NDArray[np.int64]
+
+_BLOCK_PAIRS = 1 << 22  # events and what may follow them, counted at a time
 
 
 @dataclass(frozen=True)
@@ -136,18 +138,36 @@ class Transitions:
 
 
 def successors(log: EventLog, n_items: int, steps: int, most: int) -> Matrix:
-    """(N, N) the network of items: each row's most frequent successors, as shares of all of them."""
-    total: Matrix = sparse.csr_array((n_items, n_items))
-    for step in range(1, steps + 1):
-        before, after = log.item[:-step], log.item[step:]
-        same = log.user[:-step] == log.user[step:]
-        weights = np.full(np.count_nonzero(same), 1 / step)
-        total = total + sparse.csr_array((weights, (before[same], after[same])), shape=total.shape)
-    out = np.asarray(total.sum(axis=1), np.float64)
-    total.data /= np.repeat(out, np.diff(total.indptr))
-    counts, rows, shares = keep_best(total, most)
+    """(N, N) the network of items: each row's most frequent successors, as shares of all of them.
+
+    Counted for one block of rows after another, since all that ever followed is far more than is kept.
+    """
+    by_item = np.argsort(log.item, kind="stable")
+    ends = np.cumsum(np.bincount(log.item, minlength=n_items))  # (N,) events up to and with each item
+    kept = []
+    for first, last in blocks(steps * ends, _BLOCK_PAIRS):
+        begin = ends[first - 1] if first else 0
+        following = _following(log, by_item[begin : ends[last - 1]], first, (last - first, n_items), steps)
+        out = np.asarray(following.sum(axis=1), np.float64)
+        following.data /= np.repeat(out, np.diff(following.indptr))
+        kept.append(keep_best(following, most))
+    counts, rows, shares = (np.concatenate(column) for column in zip(*kept, strict=True))
     begins = np.concatenate(([0], np.cumsum(counts)))
-    return sparse.csr_array((shares.astype(np.float64), rows, begins), shape=total.shape)
+    return sparse.csr_array((shares.astype(np.float64), rows, begins), shape=(n_items, n_items))
+
+
+def _following(
+    log: EventLog, events: NDArray[np.intp], first: int, shape: tuple[int, int], steps: int
+) -> Matrix:
+    """(b, N) what follows the items from ``first`` on, whose events stand at ``events``, and how often."""
+    total: Matrix = sparse.csr_array(shape)
+    for step in range(1, steps + 1):
+        before = events[events < len(log) - step]
+        before = before[log.user[before] == log.user[before + step]]
+        lines, items = log.item[before] - first, log.item[before + step]
+        weights = np.full(len(before), 1 / step)
+        total = total + sparse.csr_array((weights, (lines, items)), shape=shape)
+    return total
 
 
 def _begun(log: EventLog, n_items: int, item_users: int) -> Matrix:
