@@ -170,17 +170,28 @@ def learn_parts(recommender: Recommender, log: EventLog, since_ms: int, config: 
     n_items = recommender.vocabulary.n_items
     past = log[log.time_ms < since_ms]
     evidence = Evidence.of(past, n_items, config)
-    found = list(_examples(recommender, log, since_ms, evidence, config))
-    if not found:
+    del past  # of millions of events it is as large as what is learnt from
+    found = _joined(_examples(recommender, log, since_ms, evidence, config))
+    if found is None:
         return _parts(np.eye(1, _features())[0], Leads(known=False, grown=False))
-    examples, sought = Examples.joined([one for one, _ in found]), Sought.joined([one for _, one in found])
+    examples, sought = found
     new = examples.features[:, _NEW] > 0
     old = examples.among(~new)
     weights = most_likely(old, config.penalty) if len(old.begins) else np.eye(1, _features())[0]
+    del old
     weights[_NEW] = weight_of_some(examples.features @ weights, examples, new, config.penalty)
     scores = examples.features @ weights
     leads = Leads.of(scores, ~new, sought, recommender.vocabulary.item_category)
     return _parts(weights, leads)
+
+
+def _joined(found: Iterator[tuple[Examples, Sought]]) -> tuple[Examples, Sought] | None:
+    """All of them, one part after another; None where there is none."""
+    parts = list(found)
+    if not parts:
+        return None
+    examples, sought = zip(*parts, strict=True)
+    return Examples.joined(examples), Sought.joined(sought)
 
 
 def _features() -> int:
