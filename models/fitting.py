@@ -53,6 +53,18 @@ class Fitted:
     figures: Figures
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What training makes of a frame before it begins, after which it asks nothing more of the frame.
+
+    ``n_suspicious`` users were left out of the log.
+    """
+
+    log: EventLog
+    vocabulary: Vocabulary
+    n_suspicious: int
+
+
 def train_from_frame(
     frame: pl.DataFrame,
     *,
@@ -65,17 +77,49 @@ def train_from_frame(
     vocabulary: Vocabulary | None = None,
     progress: Progress = untold,
 ) -> Fitted:
-    """Train on a frame's events (columns as in ``EventLog.from_frame``) and items (item_id, category_id).
+    """Train on a frame's events and items as ``prepare`` takes them; see there and ``train_prepared``."""
+    return train_prepared(
+        prepare(frame, items=items, cleaning=cleaning, vocabulary=vocabulary),
+        trained_at_ms=trained_at_ms,
+        rule=rule,
+        network=network,
+        training=training,
+        progress=progress,
+    )
+
+
+def prepare(
+    frame: pl.DataFrame,
+    *,
+    items: pl.DataFrame | None = None,
+    cleaning: CleaningRule | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Prepared:
+    """A frame's events (columns as in ``EventLog.from_frame``) and items (item_id, category_id) as a log.
 
     Users that ``cleaning`` finds suspicious are left out; without a rule all are kept. A
     ``vocabulary`` given is extended, so that its rows keep their meaning. Raises TrainingError when
-    the events cannot train a model.
+    no event is left.
     """
     if frame.is_empty():
         raise TrainingError("there are no events to train on")
-    rule, training = rule or SegmentRule(), training or TrainingConfig()
     vocabulary = (vocabulary or Vocabulary.empty()).extended(frame, items)
     log, n_suspicious = clean_log(frame, vocabulary, cleaning)
+    return Prepared(log, vocabulary, n_suspicious)
+
+
+def train_prepared(
+    prepared: Prepared,
+    *,
+    trained_at_ms: int,
+    rule: SegmentRule | None = None,
+    network: NetworkConfig | None = None,
+    training: TrainingConfig | None = None,
+    progress: Progress = untold,
+) -> Fitted:
+    """Train on what was prepared. Raises TrainingError when the events cannot train a model."""
+    rule, training = rule or SegmentRule(), training or TrainingConfig()
+    log, vocabulary = prepared.log, prepared.vocabulary
     trained = train(
         log, vocabulary, rule=rule, network=network or NetworkConfig(), training=training, progress=progress
     )
@@ -92,7 +136,7 @@ def train_from_frame(
         trained_at_ms=trained_at_ms,
         blend=blend,
     )
-    return Fitted(recommender, training, _figures(log, trained, n_suspicious))
+    return Fitted(recommender, training, _figures(log, trained, prepared.n_suspicious))
 
 
 def clean_log(

@@ -1,13 +1,13 @@
 """Training for a running shop: from a file or the topics to an announced artifact."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import polars as pl
 
-from models.fitting import Fitted, save_fitted, train_from_frame
+from models.fitting import Fitted, Prepared, prepare, save_fitted, train_prepared
 from models.networks import NetworkConfig
 from models.succession import newest_ms
 from models.training import Progress, TrainingConfig, untold
@@ -43,6 +43,10 @@ class Material:
     refused: int = 0
     offsets: Mapping[str, list[int]] = field(default_factory=dict)
 
+    def used(self) -> Self:
+        """The same with nothing of the events but their newest time: all that is asked of them in the end."""
+        return replace(self, events=self.events.select(pl.col("timestamp").max()), items=None)
+
 
 def load_source(source: Source, exclusions: Exclusions | None = None) -> Material:
     """Read a file, but for the users who were erased; raises ``DatasetError`` naming it."""
@@ -68,14 +72,30 @@ def train_source(
     progress: Progress = untold,
 ) -> Fitted:
     """Train under the segment and cleaning rules of the settings. Raises ``TrainingError``."""
-    return train_from_frame(
-        material.events,
+    prepared = prepare_source(settings, material)
+    return train_prepared_source(settings, prepared, network=network, training=training, progress=progress)
+
+
+def prepare_source(settings: Settings, material: Material) -> Prepared:
+    """What training needs of the material under the settings. Raises ``TrainingError``."""
+    return prepare(material.events, items=material.items, cleaning=settings.rules.cleaning)
+
+
+def train_prepared_source(
+    settings: Settings,
+    prepared: Prepared,
+    *,
+    network: NetworkConfig,
+    training: TrainingConfig,
+    progress: Progress = untold,
+) -> Fitted:
+    """Train on what was prepared, under the segment rule of the settings. Raises ``TrainingError``."""
+    return train_prepared(
+        prepared,
         trained_at_ms=now_ms(),
-        items=material.items,
         rule=settings.segment_rule,
         network=network,
         training=training,
-        cleaning=settings.rules.cleaning,
         progress=progress,
     )
 

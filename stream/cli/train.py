@@ -139,9 +139,10 @@ def run_training(
         announce_fitted,
         first_origin,
         load_source,
+        prepare_source,
         settings_said,
         topics_source,
-        train_source,
+        train_prepared_source,
     )
     from stream.signature import private_key
     from stream.weights import artifact_folder
@@ -161,7 +162,9 @@ def run_training(
     )
     read_s = time.monotonic()
     with using_threads(threads), telling() as tell:
-        fitted = train_source(settings, read, network=network, training=training, progress=tell)
+        prepared = prepare_source(settings, read)
+        read = read.used()  # the texts of millions of events are as large as all that training makes of them
+        fitted = train_prepared_source(settings, prepared, network=network, training=training, progress=tell)
     trained_s = time.monotonic()
     origin = first_origin(fitted, read, settings=settings_said(settings))
     manifest = asyncio.run(announce_fitted(settings, fitted, announced=announced, origin=origin))
