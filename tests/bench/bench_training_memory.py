@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="bench_training_memory", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--events", type=int, default=10_000_000)
-    parser.add_argument("--users", type=int, default=500_000)
+    parser.add_argument("--users", type=int, default=500_000, help="to draw from; some are never drawn")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"peak {figures['peak_bytes']:,} bytes, {figures['peak_bytes'] / 1e9:.2f} GB "
         f"(at most {LIMIT_BYTES / 1e9:g} GB), in {figures['duration_s']:,.0f} s, "
         f"{figures['events_per_s']:,.0f} events/s: {found['events']:,} events of {found['users']:,} users "
-        f"and {found['items']:,} items, {found['epochs']} epochs and as many on everything"
+        f"and {found['items']:,} items, epochs: {found['epochs']} on the older events, as many on all"
     )
     if chosen.report is not None:
         report = {"benchmark": "training-memory", **environment(), "limit_bytes": LIMIT_BYTES}

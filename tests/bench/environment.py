@@ -18,6 +18,8 @@ PACKAGES = (
     "quixstreams",
     "msgspec",
     "numpy",
+    "polars",
+    "scipy",
     "torch",
     "cornac",
     "rectools",

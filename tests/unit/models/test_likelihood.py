@@ -51,6 +51,18 @@ def test_targets_of_which_no_item_is_left_are_gone() -> None:
     assert left.sizes.tolist() == [2, 2]
 
 
+def test_features_of_any_scale_teach_alike_however_many_are_taken_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The penalty is on features divided by their deviation, which is added up some lines at a time."""
+    plain = most_likely(Examples(MARKED, TAKEN, NONE, BEGINS), penalty=1.0)
+    monkeypatch.setattr("models.likelihood._LINES_AT_ONCE", 7)
+    few = most_likely(Examples(MARKED, TAKEN, NONE, BEGINS), penalty=1.0)
+    np.testing.assert_array_equal(few, plain)
+    large = most_likely(Examples(MARKED * np.float32(8), TAKEN, NONE, BEGINS), penalty=1.0)
+    assert large[1] == pytest.approx(plain[1] / 8, rel=1e-3)
+
+
 def test_one_weight_is_found_with_the_others_fixed() -> None:
     """Scores already give the marked item odds of 2; log 1.5 more makes them the 3 that were seen."""
     examples = Examples(MARKED, TAKEN, NONE, BEGINS)

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.neighbours import ItemNeighbours, last_items
 from models.similarity import USER_ITEMS
 
 MINUTE_MS = 60_000
+PAIR_BYTES = 8 + 4  # a similarity and a row
 
 
 def _log(*events: tuple[int, int, int]) -> EventLog:
@@ -133,11 +135,42 @@ def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = [ItemNeighbours.fit(log, n_items=9, k=4, window_ms=window) for window in (None, 9 * MINUTE_MS)]
     monkeypatch.setattr("models.similarity._BLOCK_PAIRS", 20)
     monkeypatch.setattr("models.similarity._BLOCK_EVENTS", 12)
+    monkeypatch.setattr("models.similarity._RANGE_EVENTS", 15)
     monkeypatch.setattr("models.neighbours._LONG_LINE", 6)
     monkeypatch.setattr("models.neighbours._LINES_AT_ONCE", 2)
     parts = [ItemNeighbours.fit(log, n_items=9, k=4, window_ms=window) for window in (None, 9 * MINUTE_MS)]
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(_dense(one), _dense(other), rtol=1e-6)
+
+
+def test_pairs_within_the_window_are_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside them there is a part of them at a time: never both halves together, nor a second sum."""
+    rng = np.random.default_rng(1)
+    n_items, shape = 3_000, (12_000, 20)
+    item = rng.integers(1, n_items, shape).astype(np.int32)
+    user, minute = np.indices(shape).reshape(2, -1)
+    nothing = np.zeros(user.shape, np.int32)
+    log = EventLog.sorted(user, item.ravel(), nothing, nothing.astype(np.int8), minute * MINUTE_MS)
+    for name, value in (("PAIRS", 1 << 17), ("EVENTS", 1 << 13)):
+        monkeypatch.setattr(f"models.similarity._BLOCK_{name}", value)
+    monkeypatch.setattr("models.similarity._RANGE_EVENTS", 1 << 14)
+    tracemalloc.start()
+    try:
+        fitted = ItemNeighbours.fit(log, n_items=n_items, k=5, window_ms=60 * MINUTE_MS)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    different = len(np.unique(_pairs(item, n_items)))
+    assert len(fitted.rows) == 5 * (n_items - 1)
+    assert peak_bytes < 4 * PAIR_BYTES * different  # the log and one part take most of what is not the pairs
+
+
+def _pairs(item: np.ndarray, n_items: int) -> np.ndarray:
+    """A number for each pair of different items (users, events) that a user had, the lower item first."""
+    left, right = np.triu_indices(item.shape[1], 1)
+    lower = np.minimum(item[:, left], item[:, right]).astype(np.int64)
+    upper = np.maximum(item[:, left], item[:, right])
+    return (lower * n_items + upper)[lower != upper]
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.events import EventLog
-from models.transitions import Transitions, TransitionsConfig
+from models.transitions import Transitions, TransitionsConfig, successors
 
 
 def _log(*events: tuple[int, int, int]) -> EventLog:
@@ -49,6 +49,18 @@ def test_only_the_most_frequent_successors_are_kept() -> None:
 
 
 LEADERS = ((1, 1, 0), (1, 2, 5), (1, 3, 6), (2, 1, 50), (2, 4, 51), (3, 5, 0))
+
+
+def test_rows_counted_a_few_at_a_time_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of rows that nothing follows, and of steps past the end of the log."""
+    rng = np.random.default_rng(1)
+    events = [tuple(event) for event in rng.integers((0, 1, 0), (6, 9, 30), (80, 3)).tolist()]
+    whole = successors(_log(*events), 12, 5, 3)
+    monkeypatch.setattr("models.transitions._BLOCK_PAIRS", 60)
+    parts = successors(_log(*events), 12, 5, 3)
+    for name in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    assert whole.nnz > 20
 
 
 def test_network_of_users_by_hand() -> None:

@@ -2,7 +2,11 @@
 
 import gzip
 import lzma
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +16,7 @@ from models.behavior import Behavior
 from stream.columns import EVENT_SCHEMA
 from stream.datasets import load_events, read_events, read_items
 from stream.errors import DatasetError
+from tests.support.kafka_broker import PROJECT
 
 TAOBAO = (
     "1,2268318,2520377,pv,1511544070\n"
@@ -190,6 +195,26 @@ def test_parquet(tmp_path):
     assert pl.concat(frames).rows() == [
         (str(n + 1), str(n + 7), None, 0, NOON_MS + 1000 * n) for n in range(3)
     ]
+
+
+def test_a_large_parquet_file_is_prepared_for_training_in_little_memory(tmp_path):
+    """Beside the process itself 500 bytes an event at most, of which the log that is kept takes 25."""
+    count = 400_000
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.large_events",
+        str(tmp_path / "large.parquet"),
+        str(count),
+    ]
+    # The room that each thread keeps for itself would depend on the machine.
+    run = partial(
+        subprocess.run, command, cwd=PROJECT, env=os.environ | {"POLARS_MAX_THREADS": "1"}, check=True
+    )
+    run()
+    peak_bytes, held_bytes = map(int, run(capture_output=True, text=True).stdout.split())
+    assert held_bytes == 25 * count
+    assert peak_bytes < 500 * count
 
 
 def test_items_of_the_tianchi_table(write):
