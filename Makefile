@@ -10,6 +10,7 @@
 # make bench-quick   ratios to plain loops beside the accepted ones, in half a minute; fails 1.3 times past them
 # make bench-scale   what scales with workers, partitions, users and items, beside the sizing model
 # make bench-training   training beside a plain loop; give BENCH="TRAIN TEST --columns ... --time-unit s"
+# make bench-training-memory   the most memory that a training on 10 million events from Parquet takes, at most 4 GB
 # make bench-latency   from producing an event to reading its list, beside a bare echo
 # make bench-recovery   from kill -9 to the first list, beside a bare read of the changelog
 # make stress   the long tests
@@ -28,7 +29,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: help demo test lint docs bench bench-lists bench-large bench-one bench-item-cf bench-quick bench-scale \
-  bench-training bench-latency bench-recovery stress soak kafka lock clean
+  bench-training bench-training-memory bench-latency bench-recovery stress soak kafka lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -90,6 +91,9 @@ bench-scale: $(READY)
 
 bench-training: $(READY)
 	$(BIN)/python -m tests.bench.bench_training $(BENCH)
+
+bench-training-memory: $(READY)
+	$(BIN)/python -m tests.bench.bench_training_memory $(BENCH)
 
 bench-latency: $(READY)
 	$(BIN)/python -m tests.bench.bench_latency $(BENCH)
