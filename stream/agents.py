@@ -20,7 +20,7 @@ from stream.errors import FreshetError, Rejected, StateError, StoreError
 from stream.forgotten import Forgotten
 from stream.lists import Lists, OnTrial
 from stream.merge import Sourced
-from stream.outbox import Outbox, records
+from stream.outbox import Outbox
 from stream.partitioner import murmur2_hash
 from stream.pipeline import Pipeline
 from stream.rules import Rules
@@ -244,8 +244,8 @@ class Recommending:
 
         async def changelog() -> None:
             with self._stage("changelog"):
-                changed = records(effects.states.items(), now_ms())
-                last_offset = await self.outbox.send(self.topics.changelog, number, changed)
+                changed = list(effects.states.items())
+                last_offset = await self.outbox.send_pairs(self.topics.changelog, number, changed, now_ms())
             self._keep(number, last_offset)
             done()
 
@@ -263,9 +263,9 @@ class Recommending:
             with self._stage("transaction"):
                 async with self.app.transactions.begun(number, positions) as outbox:
                     await self.dispatch.send(number, effects, outbox)
-                    changed = records(effects.states.items(), now_ms())
-                    last_offset = await outbox.send(self.topics.changelog, number, changed)
-            self.dispatch.measure(effects.lists)
+                    changed = list(effects.states.items())
+                    last_offset = await outbox.send_pairs(self.topics.changelog, number, changed, now_ms())
+            self.dispatch.measure(effects)
             self._keep(number, last_offset)
             done()
 

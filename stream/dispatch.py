@@ -1,7 +1,7 @@
 """Where the effects of a batch go: lists, records sent on, dead letters, and the counters."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy.typing as npt
 from models.behavior import Behavior
 from models.vocabulary import UNKNOWN_ROW
 from stream.clock import now_ms
-from stream.effects import Effects, Outgoing
+from stream.effects import NO_EVENT, Effects
 from stream.effects import Record as SourceRecord
 from stream.errors import Rejected
 from stream.messages import dead_letter_headers
-from stream.outbox import Headers, Outbox, Record, record
+from stream.outbox import Outbox, Record, record
 from stream.settings import Topics
 from stream.telemetry import Telemetry
 
@@ -57,12 +57,9 @@ class Dispatch:
         Those of a transaction go through its own ``outbox``, and are measured when it is committed.
         """
         box = outbox or self.outbox
-        moment_ms = now_ms()
-        none: Headers = []
-        made: list[Record] = [(one.key, one.value, none, moment_ms) for one in effects.lists]
-        await box.send(self._topics.recommendations, number, made)
+        await box.send_pairs(self._topics.recommendations, number, effects.lists, now_ms())
         if outbox is None:
-            self.measure(effects.lists)
+            self.measure(effects)
         for (source, partition), forwarded in _by_place(effects).items():
             await box.send(self._sources[source], partition, forwarded)
         letters = [self._dead_letter(number, *refused) for refused in effects.dead_letters]
@@ -76,10 +73,11 @@ class Dispatch:
         letter = record(came.key, came.value, [*came.headers, *headers])
         return letter if _size(letter) <= LETTER_MOST_BYTES else record(None, None, headers)
 
-    def measure(self, lists: Iterable[Outgoing]) -> None:
+    def measure(self, effects: Effects) -> None:
         """Observe the time from each event's production to this moment, its list being acknowledged."""
         acknowledged_ms = now_ms()
-        produced_ms = np.array([made.produced_ms for made in lists if made.value is not None], np.float64)
+        produced_ms = np.array(effects.produced_ms, np.float64)
+        produced_ms = produced_ms[produced_ms != NO_EVENT]
         if not len(produced_ms):
             return
         latencies_s = (acknowledged_ms - produced_ms) / 1000

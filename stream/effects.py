@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from math import fsum
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from stream.errors import Rejected
 
 #: Cut-offs of the live hit counters; those above the list size are not counted.
 CUTOFFS = (1, 5, 10, 20)
+
+#: Stands for the time of production where a list has no event behind it; no record has this one.
+NO_EVENT = -(1 << 62)
 
 
 class Record(Protocol):
@@ -55,14 +56,6 @@ class Forward(NamedTuple):
     record: Record
 
 
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """One record of the recommendations topic and the produce time of the event behind it."""
-
-    key: bytes
-    value: bytes | None
-    produced_ms: int
-
-
 @dataclass
 class Quality:
     """Live (prequential) counts: events that met a list sent before, and how it did."""
@@ -100,7 +93,10 @@ def cutoffs(list_size: int) -> tuple[int, ...]:
 class Effects:
     """The outcome of one batch of one partition."""
 
-    lists: list[Outgoing] = field(default_factory=list)
+    #: User and list, or None where the list is erased, as the outbox sends them.
+    lists: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    #: When the event behind each list was produced; ``NO_EVENT`` for an erasure.
+    produced_ms: list[int] = field(default_factory=list)
     #: New bytes of each user's record that changed; None erases the user.
     states: dict[bytes, bytes | None] = field(default_factory=dict)
     dead_letters: list[Refused] = field(default_factory=list)
@@ -116,9 +112,15 @@ class Effects:
     rebuilds: Counter[str] = field(default_factory=Counter)
     quality: Quality = field(default_factory=Quality)
 
+    def add_list(self, key: bytes, value: bytes | None, produced_ms: int = NO_EVENT) -> None:
+        """Send a list, or None to erase it."""
+        self.lists.append((key, value))
+        self.produced_ms.append(produced_ms)
+
     def merge(self, later: "Effects") -> None:
         """Add the effects of records that follow in the same partition."""
         self.lists += later.lists
+        self.produced_ms += later.produced_ms
         self.states.update(later.states)
         self.dead_letters += later.dead_letters
         self.forwards += later.forwards

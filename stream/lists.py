@@ -9,7 +9,7 @@ import numpy as np
 from models.canary import role_of
 from models.canary_config import CanaryConfig
 from stream.advance import Line
-from stream.effects import Effects, Outgoing
+from stream.effects import Effects
 from stream.list_encoder import ListEncoder, Places, scored_items
 from stream.messages import ListItem, ListKind, encode
 from stream.own_items import newest_texts
@@ -207,7 +207,7 @@ class Lists:
                 )
                 effects.kinds[ranked.kind] += 1
                 state.listed = ranked.rows
-                effects.lists.append(Outgoing(owed.key, message, owed.produced_ms))
+                effects.add_list(owed.key, message, owed.produced_ms)
                 state.listed_for = owed.ref
                 if self.rules.list_interval_ms:
                     state.listed_ms = now_ms

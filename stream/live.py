@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from itertools import islice
-from operator import attrgetter
+from operator import itemgetter
 from threading import Lock
 
 import msgspec
@@ -133,9 +133,10 @@ class Live:
         states = effects.states
         # The record is that after the batch, so only a user's last list belongs to it.
         last: dict[bytes, bytes | None] = {}
-        in_order = sorted(effects.lists, key=attrgetter("produced_ms"))  # a batch goes user by user
-        for made in reversed(in_order[-NEWEST_SHOWN:]):
-            last.setdefault(made.key, made.value)
+        produced = zip(effects.produced_ms, effects.lists, strict=True)
+        in_order = sorted(produced, key=itemgetter(0))  # a batch goes user by user
+        for _, (key, value) in reversed(in_order[-NEWEST_SHOWN:]):
+            last.setdefault(key, value)
         pairs = [(value, states.get(key)) for key, value in reversed(last.items())]
         with self._lock:
             self._newest += [

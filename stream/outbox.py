@@ -2,8 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import islice
 from logging import getLogger
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced, RecordTooLargeError
@@ -21,10 +24,13 @@ RETRY_MOST_S = 5.0
 Headers = list[tuple[str, bytes]]
 
 Record = tuple[bytes | None, bytes | None, Headers, int | None]
-"""One record to send: key, value, headers, and the time in milliseconds (None: the client sets it).
+"""One record to send: key, value, headers, and the time in milliseconds (None: the client sets it)."""
 
-A plain tuple, since there is one for each list and each changed user.
-"""
+Pair = tuple[bytes | None, bytes | None]
+"""Key and value of one of many records of one time without headers: each list, each changed user."""
+
+#: Adds records from a number on until the batch is full; returns how many. What a record is to it, it knows.
+Fill = Callable[[BatchBuilder, Sequence[Any], int], int]
 
 
 def record(
@@ -35,12 +41,6 @@ def record(
 ) -> Record:
     """Return a record to send."""
     return key, value, list(headers), timestamp_ms
-
-
-def records(pairs: Iterable[tuple[bytes | None, bytes | None]], timestamp_ms: int) -> list[Record]:
-    """Return records of one time without headers from keys and values."""
-    none: Headers = []
-    return [(key, value, none, timestamp_ms) for key, value in pairs]
 
 
 class Outbox:
@@ -68,16 +68,23 @@ class Outbox:
         PartitionLost where another worker has claimed the partition, NotAllowed for want of a right, and
         KafkaError where trying again cannot help.
         """
-        async with self._turns[topic, partition]:
-            return await self._send(topic, partition, records)
+        return await self._in_turn(topic, partition, records, _fill)
 
-    async def _send(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+    async def send_pairs(self, topic: str, partition: int, pairs: Sequence[Pair], timestamp_ms: int) -> int:
+        """Send records of one time without headers as ``send`` does, with no tuple more for each."""
+        return await self._in_turn(topic, partition, pairs, partial(_fill_pairs, timestamp_ms=timestamp_ms))
+
+    async def _in_turn(self, topic: str, partition: int, records: Sequence[Any], fill: Fill) -> int:
+        async with self._turns[topic, partition]:
+            return await self._send(topic, partition, records, fill)
+
+    async def _send(self, topic: str, partition: int, records: Sequence[Any], fill: Fill) -> int:
         last_offset = -1
         sent = 0
         wait_s = RETRY_FIRST_S
         while sent < len(records):
             try:
-                for delivery, count in await self._queued(topic, partition, records[sent:]):
+                for delivery, count in await self._queued(topic, partition, records[sent:], fill):
                     metadata = await delivery
                     sent += count
                     last_offset = metadata.offset + count - 1
@@ -93,7 +100,7 @@ class Outbox:
         return last_offset
 
     async def _queued(
-        self, topic: str, partition: int, records: Sequence[Record]
+        self, topic: str, partition: int, records: Sequence[Any], fill: Fill
     ) -> list[tuple[Awaitable[RecordMetadata], int]]:
         """Queue the records in as few batches as the size limit allows: deliveries and their lengths.
 
@@ -105,9 +112,9 @@ class Outbox:
         begun = 0
         while begun < len(records):
             builder = producer.create_batch()
-            count = _fill(builder, records, begun)
+            count = fill(builder, records, begun)
             if not count:
-                _, value, _, _ = records[begun]
+                _, value, *_ = records[begun]
                 raise RecordTooLargeError(f"a record of {len(value or b'')} bytes for {topic}")
             deliveries.append((await producer.send_batch(builder, topic, partition=partition), count))
             begun += count
@@ -124,17 +131,28 @@ class Outbox:
 
 
 def _fill(builder: BatchBuilder, records: Sequence[Record], begun: int) -> int:
-    """Add records from number ``begun`` on until the batch is full; returns how many.
+    """Add records until the batch is full.
 
     Goes to the builder's own builder: the wrapper's call for each record is a third of the cost.
     """
     append = builder._builder.append
-    number = begun
-    for number in range(begun, len(records)):
-        key, value, headers, timestamp_ms = records[number]
-        if append(number - begun, timestamp_ms, key, value, headers) is None:
+    count = 0
+    for key, value, headers, timestamp_ms in islice(records, begun, None):
+        if append(count, timestamp_ms, key, value, headers) is None:
             break
-    else:
-        number = len(records)
-    builder._relative_offset = number - begun
-    return number - begun
+        count += 1
+    builder._relative_offset = count
+    return count
+
+
+def _fill_pairs(builder: BatchBuilder, pairs: Sequence[Pair], begun: int, *, timestamp_ms: int) -> int:
+    """Add records of one time without headers, as ``_fill`` does."""
+    append = builder._builder.append
+    none: Headers = []
+    count = 0
+    for key, value in islice(pairs, begun, None):
+        if append(count, timestamp_ms, key, value, none) is None:
+            break
+        count += 1
+    builder._relative_offset = count
+    return count

@@ -15,7 +15,7 @@ from typing import cast
 from models.behavior import Behavior
 from models.cleaning import observe
 from stream.advance import Line, replay, run, step
-from stream.effects import Effects, Forward, Outgoing, Record, Refused
+from stream.effects import Effects, Forward, Record, Refused
 from stream.errors import Rejected
 from stream.list_encoder import before
 from stream.lists import Due, Lists
@@ -177,7 +177,7 @@ class Batch:
         self.sending.pop(key, None)
         self.effects.held.pop(key, None)
         # Lists are made when the batch is done, so this comes before those of the events after it.
-        self.effects.lists.append(Outgoing(key, None, 0))
+        self.effects.add_list(key, None)
 
     def _apply(self, key: bytes, event: Event, source: int, record: Record) -> str:
         """Apply a valid event; returns its outcome for the counter."""
@@ -274,7 +274,7 @@ class Batch:
                 own.add(added)
             message = lists.own_list(own.before, own.texts, ref, now_ms)
         state.listed_for = ref
-        self.effects.lists.append(Outgoing(key, message, produced_ms))
+        self.effects.add_list(key, message, produced_ms)
         self.recent += 1
 
     def _owe(
@@ -342,7 +342,7 @@ class Batch:
         self._owe_again(key, state, state.listed_for)
         self.advance()
         self.rank()
-        return self.effects.lists[0].value if self.effects.lists else None
+        return self.effects.lists[0][1] if self.effects.lists else None
 
     def advance(self) -> None:
         """Bring the hidden states up to date, all users of the same weights together."""

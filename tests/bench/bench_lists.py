@@ -27,7 +27,6 @@ from models.ranking import top_n_plain
 from models.recommender import Recommender
 from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
-from stream.effects import Outgoing
 from stream.lists import Lists
 from stream.messages import decode_list
 from stream.records import MemoryRecords
@@ -84,7 +83,7 @@ class Product:
         self.serving = Serving(recommender)
         self.lists = Lists(Rules(), self.serving, TOPICS)
         self.records = MemoryRecords()
-        self.made: deque[list[Outgoing]] = deque(maxlen=CHECKED_LISTS)
+        self.made: deque[list[tuple[bytes, bytes | None]]] = deque(maxlen=CHECKED_LISTS)
 
     def run(self, events: Sequence[Event]) -> None:
         """Apply the events in batches; raises WrongAnswer unless each leads to a list."""
@@ -99,7 +98,7 @@ class Product:
 
     def check(self, lists: int = CHECKED_LISTS) -> None:
         """Raise WrongAnswer unless the last lists are those of a full sort over the users' states."""
-        newest = {made.key: made.value for batch in self.made for made in batch}
+        newest = {key: value for batch in self.made for key, value in batch}
         for key, value in list(newest.items())[-lists:]:
             check_list(self.serving, self.records.get(key) or b"", value or b"")
 

@@ -101,7 +101,7 @@ class Worker:
                 raise WrongAnswer(f"{len(effects.lists)} lists for {len(part)} events")
             self.records.put(effects.states)
             self.written += len(effects.states)
-            self.newest.update((made.key, made.value or b"") for made in effects.lists)
+            self.newest.update((key, value or b"") for key, value in effects.lists)
 
     def check(self, workload: Workload, had: Mapping[bytes, int]) -> None:
         """Raise WrongAnswer unless the last lists hold what their users had last."""

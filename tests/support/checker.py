@@ -113,11 +113,11 @@ class _Replay:
                 self.states.pop(key, None)
             else:
                 self.states[key] = value
-        for made in effects.lists:
-            if made.value is not None:
-                place = _place_of(decode_list(made.value))
-                self.lists[made.key, place] = made.value
-                self.newest[made.key] = place
+        for key, value in effects.lists:
+            if value is not None:
+                place = _place_of(decode_list(value))
+                self.lists[key, place] = value
+                self.newest[key] = place
         for refused in effects.dead_letters:
             self.refused[refused.record.place] = refused.record
         self.applied += sum(n for (_, outcome), n in effects.outcomes.items() if outcome == "applied")

@@ -42,7 +42,7 @@ def last_lists(
         batch = Batch(states.get, partition=0, lists=lists, now_ms=now_ms)
         effects = process(batch, sourced[begin : begin + TOGETHER], partition_of=lambda _: 0)
         states.update((key, value) for key, value in effects.states.items() if value is not None)
-        newest.update((made.key.decode(), decode_list(made.value)) for made in effects.lists)
+        newest.update((key.decode(), decode_list(value)) for key, value in effects.lists)
     return newest
 
 

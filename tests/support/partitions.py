@@ -120,7 +120,7 @@ class Partition:
 
 def lists_of(effects: Effects) -> list[RecommendationList]:
     """The lists of a batch, erasures left out."""
-    return [decode_list(made.value) for made in effects.lists if made.value is not None]
+    return [decode_list(value) for _, value in effects.lists if value is not None]
 
 
 def item_ids(made: RecommendationList) -> list[str]:

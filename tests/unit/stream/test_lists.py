@@ -270,7 +270,7 @@ def test_recent_lists_are_the_users_own_items_newest_first() -> None:
 def test_recent_lists_keep_their_identity(partition: Partition) -> None:
     """They name their event like any list, and are shown again as they were."""
     partition = Partition(None, replace(RULES, recent=True))
-    sent = partition.run(partition.event("u", 'a "quoted" é %', 0, behavior=CART)).lists[0].value
+    ((_, sent),) = partition.run(partition.event("u", 'a "quoted" é %', 0, behavior=CART)).lists
     assert sent is not None
     made = decode_list(sent)
     assert (made.event.topic, made.event.offset) == ("events.cart", 0)

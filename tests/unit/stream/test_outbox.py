@@ -110,6 +110,16 @@ async def test_records_go_out_whole_in_one_batch(box: Outbox, producer: Producer
     assert (third.key, third.value, list(third.headers)) == (None, None, [("error", b"no-value")])
 
 
+async def test_pairs_go_out_with_one_time_and_no_headers(box: Outbox, producer: Producer) -> None:
+    """As records would, in batches of the same size."""
+    pairs = [(b"gone", None), *((b"%d" % number, b"v" * 80) for number in range(4))]
+    assert await box.send_pairs("t", 5, pairs, 1_700_000_000_123) == 104
+    assert [len(batch.keys) for batch in producer.taken] == [4, 1]
+    sent = [record for batch in producer.taken for record in batch.records]
+    assert [(one.key, one.value) for one in sent] == pairs
+    assert {(one.timestamp, *one.headers) for one in sent} == {(1_700_000_000_123,)}
+
+
 async def test_what_does_not_fit_goes_into_further_batches(box: Outbox, producer: Producer) -> None:
     """In order, none missing; the last offset is that of the last batch."""
     assert await box.send("t", 0, numbered(8)) == 107

@@ -43,7 +43,7 @@ def test_each_applied_event_gets_a_list_with_its_identity(partition: Partition) 
     )
     made = lists_of(effects)
     assert [one.user_id for one in made] == ["u", "u", "v"]
-    assert [one.key for one in effects.lists] == [b"u", b"u", b"v"]
+    assert [key for key, _ in effects.lists] == [b"u", b"u", b"v"]
     assert {one.kind for one in made} == {"personalized"}
     assert {one.model_version for one in made} == {"gru-0"}
     assert {one.generated_at for one in made} == {NOW_MS}
@@ -52,7 +52,7 @@ def test_each_applied_event_gets_a_list_with_its_identity(partition: Partition) 
     assert last.timestamp == EARLIER_MS + 3
     assert effects.outcomes == {(CLICK, "applied"): 2, (CART, "applied"): 1}
     assert effects.kinds == {"personalized": 3}
-    assert [one.produced_ms for one in effects.lists] == [NOW_MS - 5] * 3
+    assert effects.produced_ms == [NOW_MS - 5] * 3
 
 
 def test_a_list_is_the_ranking_of_the_state_after_its_event(partition: Partition) -> None:
@@ -259,7 +259,7 @@ def test_a_record_without_a_key_in_its_users_partition_is_applied(partition: Par
     """The user is the one of the value."""
     effects = partition.run(partition.raw(None, event_value("u", "i1", 0)))
     assert outcomes(effects) == {"applied": 1}
-    assert [made.key for made in effects.lists] == [b"u"]
+    assert [key for key, _ in effects.lists] == [b"u"]
     assert partition.state("u").segment_items() == ["i1"]
 
 
@@ -271,7 +271,7 @@ def test_a_forgotten_user_is_gone(partition: Partition) -> None:
     partition.run(partition.event("u", "i1", 0), partition.event("v", "i1", 0))
     effects = partition.run(partition.forget("u"))
     assert effects.states == {b"u": None}
-    assert [(made.key, made.value) for made in effects.lists] == [(b"u", None)]
+    assert effects.lists == [(b"u", None)]
     assert list(partition.records) == [b"v"]
     assert not outcomes(effects)
 
@@ -281,7 +281,7 @@ def test_a_user_forgotten_within_a_batch_gets_no_list_for_what_came_before(parti
     effects = partition.run(
         partition.event("u", "i1", 0), partition.event("v", "i2", 0), partition.forget("u")
     )
-    assert [(made.key, made.value is None) for made in effects.lists] == [(b"u", True), (b"v", False)]
+    assert [(key, value is None) for key, value in effects.lists] == [(b"u", True), (b"v", False)]
     assert effects.states[b"u"] is None
     assert outcomes(effects) == {"applied": 2}
 
@@ -292,7 +292,7 @@ def test_an_event_after_the_erasure_begins_a_new_user(partition: Partition) -> N
         partition.event("u", "i1", 0), partition.event("u", "i2", 1), partition.forget("u"),
         partition.event("u", "i3", 2),
     )  # fmt: skip
-    assert [(made.key, made.value is None) for made in effects.lists] == [(b"u", True), (b"u", False)]
+    assert [(key, value is None) for key, value in effects.lists] == [(b"u", True), (b"u", False)]
     assert partition.state("u").items == ["i3"]
     fresh = Partition(serving_of())
     fresh.run(fresh.event("u", "i3", 2))
@@ -319,7 +319,7 @@ def test_a_record_that_cannot_be_read_is_erased(partition: Partition) -> None:
     partition.records[b"u"] = b"no record of ours"
     effects = partition.run(partition.forget("u"))
     assert effects.states == {b"u": None}
-    assert [(made.key, made.value) for made in effects.lists] == [(b"u", None)]
+    assert effects.lists == [(b"u", None)]
 
 
 def test_an_event_from_before_the_erasure_that_comes_after_it_is_late(partition: Partition) -> None:

@@ -48,8 +48,8 @@ def run(came: list[Came]) -> Topics:
         effects = process(
             Batch(states.get, partition=0, lists=lists, now_ms=NOW_MS), part, partition_of=lambda key: 0
         )
-        for made in effects.lists:
-            topics.lists.append(Came("l", 0, len(topics.lists), NOW_MS, made.key, made.value))
+        for key, value in effects.lists:
+            topics.lists.append(Came("l", 0, len(topics.lists), NOW_MS, key, value))
         for refused in effects.dead_letters:
             record = refused.record
             headers = dead_letter_headers(
