@@ -82,6 +82,8 @@ class Batch:
         #: The events of each source that were applied, and the lists written at once.
         self.applied = [0] * len(Behavior)
         self.recent = 0
+        #: Whether nothing is left to do for a user once the events are taken.
+        self._at_once = self.rules.recent and not self.rules.list_interval_ms and self.serving is None
         #: Where in ``due`` the one list of a user stands, under a list interval.
         self.sending: dict[bytes, int] = {}
         #: The last items of the user whose events are being taken; None: not read yet.
@@ -116,20 +118,27 @@ class Batch:
             by_user[key].append(sourced)
         for key, own in by_user.items():
             self._own, self._alone = None, len(own) == 1
-            for source, record in own:
-                try:
-                    if source == FORGET:
-                        self._forget(decode_forget(key).encode(), record.timestamp)
-                        continue
-                    event = self._decoded(key, record)
-                except Rejected as rejected:
-                    self._refuse(source, record, rejected)
+            self._take_own(key, own)
+            if self._at_once and key in self.states:
+                # Written while it is at hand, the next user's record lies where this one lay.
+                self._encode(key, self.states.pop(key))
+
+    def _take_own(self, key: bytes | None, own: Iterable[tuple[int, Record]]) -> None:
+        """Apply the records of one user."""
+        for source, record in own:
+            try:
+                if source == FORGET:
+                    self._forget(decode_forget(key).encode(), record.timestamp)
                     continue
-                outcome = self._apply(cast(bytes, key), event, source, record)  # an event has a key by now
-                if outcome is APPLIED:
-                    self.applied[source] += 1
-                else:
-                    self.effects.outcomes[source, outcome] += 1
+                event = self._decoded(key, record)
+            except Rejected as rejected:
+                self._refuse(source, record, rejected)
+                continue
+            outcome = self._apply(cast(bytes, key), event, source, record)  # an event has a key by now
+            if outcome is APPLIED:
+                self.applied[source] += 1
+            else:
+                self.effects.outcomes[source, outcome] += 1
 
     def _user_of(self, source: int, record: Record, partition_of: PartitionOf) -> bytes | None:
         """Return the user of an event without a key; None where it is refused, or belongs elsewhere."""
@@ -362,13 +371,16 @@ class Batch:
     def encode(self) -> Effects:
         """Write the records that changed; the batch is done."""
         for key, state in self.states.items():
-            self.effects.states[key] = None if state is None else encode_state(state)
+            self._encode(key, state)
         for source, count in enumerate(self.applied):
             if count:
                 self.effects.outcomes[source, APPLIED] = count
         if self.recent:
             self.effects.kinds["personalized"] += self.recent
         return self.effects
+
+    def _encode(self, key: bytes, state: UserState | None) -> None:
+        self.effects.states[key] = None if state is None else encode_state(state)
 
 
 def process(
