@@ -17,8 +17,8 @@ class OwnItems:
         """Read the retained events of ``state``; ``before`` is what the user's lists begin with."""
         self._size = size
         self.before = before(user_id)
-        self._known = newest_texts(state, size)
-        self.texts = list(self._known)
+        self.texts = newest_texts(state, size)
+        self._known = set(self.texts)
 
     def add(self, text: bytes) -> None:
         """Put the item of an event behind all others in front."""
@@ -26,18 +26,19 @@ class OwnItems:
         if text in known:
             texts.remove(text)
         else:
-            known[text] = None
+            known.add(text)
         texts.insert(0, text)
         if len(texts) > self._size:
-            del known[texts.pop()]
+            known.remove(texts.pop())
 
 
-def newest_texts(state: UserState, size: int) -> dict[bytes, None]:
-    """Return the texts of the last ``size`` items as keys, newest first; fewer where there are fewer."""
+def newest_texts(state: UserState, size: int) -> list[bytes]:
+    """Return the texts of the last ``size`` items, newest first, none twice; fewer where there are fewer."""
     texts = state.item_texts.rsplit(b"\n", size)[-size:]
     texts.reverse()
-    newest = dict.fromkeys(texts)
+    if len(set(texts)) == len(texts):
+        return texts
+    newest = list(dict.fromkeys(texts))
     if len(newest) < size and len(texts) == size:
-        every = dict.fromkeys(reversed(state.item_texts.split(b"\n")))
-        newest = dict.fromkeys(list(every)[:size])
+        newest = list(dict.fromkeys(reversed(state.item_texts.split(b"\n"))))[:size]
     return newest

@@ -120,7 +120,7 @@ class Batch:
             self._own, self._alone = None, len(own) == 1
             self._take_own(key, own)
             if self._at_once and key in self.states:
-                # Written while it is at hand, the next user's record lies where this one lay.
+                # While it is at hand; the next user's record then takes its place in memory.
                 self._encode(key, self.states.pop(key))
 
     def _take_own(self, key: bytes | None, own: Iterable[tuple[int, Record]]) -> None:
