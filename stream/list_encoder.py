@@ -29,7 +29,7 @@ class ListEncoder:
     def __init__(self, topics: Sequence[str]) -> None:
         """Prepare the text between the items and the event's place."""
         self._topics = topics
-        self._head = lru_cache(64)(self._written_head)
+        self.ending = lru_cache(64)(self._ending)
 
     def encode(
         self,
@@ -46,29 +46,34 @@ class ListEncoder:
         ``items`` comes from ``Places`` or ``scored_items``; ``ref`` is the event's source, partition,
         offset and event time.
         """
-        after = self.after(ref, generated_at_ms, kind=kind, model_version=model_version)
+        source, partition, offset, timestamp_ms = ref
+        ending = self.ending(kind, model_version, partition, generated_at_ms)
+        after = ending.of(source, offset, timestamp_ms)
         # Joined, since a format with a long %b copies what it has so far.
         return b"".join((before(user_id), items, after))
 
-    def after(
-        self, ref: tuple[int, int, int, int], generated_at_ms: int, *, kind: ListKind, model_version: str
-    ) -> bytes:
-        """Write what stands behind the items of a list."""
-        source, partition, offset, timestamp_ms = ref
-        return b'%b%d,"offset":%d,"timestamp":%d},"generated_at":%d}' % (
-            self._head(kind, model_version, source),
-            partition,
-            offset,
-            timestamp_ms,
-            generated_at_ms,
-        )
+    def _ending(self, kind: ListKind, model_version: str, partition: int, generated_at_ms: int) -> "Ending":
+        heads = [
+            b'],"kind":%b,"model_version":%b,"event":{"topic":%b,"partition":%d,"offset":'
+            % (_encode(kind), _encode(model_version), _encode(topic), partition)
+            for topic in self._topics
+        ]
+        return Ending(heads, b'},"generated_at":%d}' % generated_at_ms)
 
-    def _written_head(self, kind: ListKind, model_version: str, source: int) -> bytes:
-        return b'],"kind":%b,"model_version":%b,"event":{"topic":%b,"partition":' % (
-            _encode(kind),
-            _encode(model_version),
-            _encode(self._topics[source]),
-        )
+
+class Ending:
+    """What stands behind the items of lists that differ in their users and events alone."""
+
+    __slots__ = ("_heads", "_tail")
+
+    def __init__(self, heads: Sequence[bytes], tail: bytes) -> None:
+        """Take what stands before the offset of an event of each source, and what stands behind its time."""
+        self._heads = heads
+        self._tail = tail
+
+    def of(self, source: int, offset: int, timestamp_ms: int) -> bytes:
+        """Write it for the list of an event."""
+        return b'%b%d,"timestamp":%d%b' % (self._heads[source], offset, timestamp_ms, self._tail)
 
 
 def before(user_id: str) -> bytes:

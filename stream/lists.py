@@ -12,7 +12,7 @@ from stream.advance import Line
 from stream.effects import Effects
 from stream.list_encoder import ListEncoder, Places, scored_items
 from stream.messages import ListItem, ListKind, encode
-from stream.own_items import newest_texts
+from stream.own_items import OwnLists, newest_texts
 from stream.rules import Rules
 from stream.serving import Floats, History, Rows, Serving
 from stream.state import UserState, pack_rows, place_of
@@ -270,15 +270,9 @@ class Lists:
         )
         _note(ranked, numbers, rows, scores, kind="popular", serving=serving)
 
-    def own_list(
-        self, before: bytes, texts: Collection[bytes], ref: tuple[int, int, int, int], now_ms: int
-    ) -> bytes:
-        """Write a user's own last items as the list of the event ``ref``; the last place scores 1.
-
-        ``before`` is what `list_encoder.before` writes of the user.
-        """
-        after = self._encoder.after(ref, now_ms, kind="personalized", model_version=RECENT)
-        return self._recent.items(texts, before, after)
+    def own_lists(self, partition: int, now_ms: int) -> OwnLists:
+        """Return what writes the lists of users' own last items, of which the last place scores 1."""
+        return OwnLists(self._recent, self._encoder.ending("personalized", RECENT, partition, now_ms))
 
 
 def _has_history(state: UserState, newest: str | None, serving: Serving) -> bool:

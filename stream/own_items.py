@@ -1,7 +1,26 @@
 """A user's own last items, which are the list where no network ranks one."""
 
-from stream.list_encoder import before
+from collections.abc import Collection
+
+from stream.list_encoder import Ending, Places, before
 from stream.state import UserState
+
+
+class OwnLists:
+    """Writes the lists of a batch that are its users' own last items."""
+
+    __slots__ = ("_ending", "_places")
+
+    def __init__(self, places: Places, ending: Ending) -> None:
+        """Take what stands around the items."""
+        self._places = places
+        self._ending = ending
+
+    def write(
+        self, before: bytes, texts: Collection[bytes], source: int, offset: int, timestamp_ms: int
+    ) -> bytes:
+        """Write a user's list after an event; ``before`` is what `list_encoder.before` writes of the user."""
+        return self._places.items(texts, before, self._ending.of(source, offset, timestamp_ms))
 
 
 class OwnItems:

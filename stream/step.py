@@ -88,6 +88,7 @@ class Batch:
         self.sending: dict[bytes, int] = {}
         #: The last items of the user whose events are being taken; None: not read yet.
         self._own: OwnItems | None = None
+        self._own_lists = lists.own_lists(partition, now_ms)
         #: Whether the batch has a single record of that user.
         self._alone = False
 
@@ -272,16 +273,17 @@ class Batch:
         added: bytes | None,
     ) -> None:
         """Write the list of the user's own last items; ``added`` is the item that came behind all others."""
-        lists, now_ms, own = self.lists, self.now_ms, self._own
+        own = self._own
+        source, _, offset, time_ms = ref
         if self._alone:
             texts = newest_texts(state, self.rules.list_size)
-            message = lists.own_list(before(event.user_id), texts, ref, now_ms)
+            message = self._own_lists.write(before(event.user_id), texts, source, offset, time_ms)
         else:
             if own is None or added is None:
                 own = self._own = OwnItems(event.user_id, state, self.rules.list_size)
             else:
                 own.add(added)
-            message = lists.own_list(own.before, own.texts, ref, now_ms)
+            message = self._own_lists.write(own.before, own.texts, source, offset, time_ms)
         state.listed_for = ref
         self.effects.add_list(key, message, produced_ms)
         self.recent += 1
