@@ -7,7 +7,7 @@ a redelivered batch repeats its lists with the same identity.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import cast
@@ -15,12 +15,13 @@ from typing import cast
 from models.behavior import Behavior
 from models.cleaning import observe
 from stream.advance import Line, replay, run, step
+from stream.bought import remember_bought
 from stream.effects import Effects, Forward, Record, Refused
 from stream.errors import Rejected
 from stream.list_encoder import before
 from stream.lists import Due, Lists
 from stream.messages import Event, decode_event, decode_forget
-from stream.own_items import OwnItems, newest_texts
+from stream.own_items import newest_texts
 from stream.placement import Entry, Placed, place
 from stream.serving import Serving
 from stream.state import (
@@ -34,10 +35,12 @@ from stream.state import (
     id_text,
     new_state,
 )
+from stream.visit import Visit
 
 FORGET = len(Behavior)
-BOUGHT_KEPT = 256
 APPLIED = "applied"
+#: For so many records of a user in a batch holding the record open pays.
+VISITED_FROM = 3
 NOBODY: Mapping[bytes, int] = MappingProxyType({})
 _STEP, _LATE = Placed.STEP, Placed.LATE
 _PURCHASE = int(Behavior.PURCHASE)
@@ -86,11 +89,7 @@ class Batch:
         self._at_once = self.rules.recent and not self.rules.list_interval_ms and self.serving is None
         #: Where in ``due`` the one list of a user stands, under a list interval.
         self.sending: dict[bytes, int] = {}
-        #: The last items of the user whose events are being taken; None: not read yet.
-        self._own: OwnItems | None = None
         self._own_lists = lists.own_lists(partition, now_ms)
-        #: Whether the batch has a single record of that user.
-        self._alone = False
 
     def state_of(self, key: bytes) -> UserState | None:
         """Return the user's record as the batch has it so far."""
@@ -118,28 +117,54 @@ class Batch:
                     continue
             by_user[key].append(sourced)
         for key, own in by_user.items():
-            self._own, self._alone = None, len(own) == 1
             self._take_own(key, own)
             if self._at_once and key in self.states:
                 # While it is at hand; the next user's record then takes its place in memory.
                 self._encode(key, self.states.pop(key))
 
-    def _take_own(self, key: bytes | None, own: Iterable[tuple[int, Record]]) -> None:
+    def _take_own(self, key: bytes | None, own: Sequence[tuple[int, Record]]) -> None:
         """Apply the records of one user."""
+        visits = opens = self._at_once and len(own) >= VISITED_FROM
+        visit: Visit | None = None
         for source, record in own:
             try:
                 if source == FORGET:
+                    visit = None  # what it took is erased as well
                     self._forget(decode_forget(key).encode(), record.timestamp)
                     continue
                 event = self._decoded(key, record)
             except Rejected as rejected:
                 self._refuse(source, record, rejected)
                 continue
-            outcome = self._apply(cast(bytes, key), event, source, record)  # an event has a key by now
+            user = cast(bytes, key)  # an event has a key by now
+            if opens:
+                visit, opens = self._visit(user, event.user_id), False
+            if visit is not None:
+                message = visit.add(event, source, record.offset)
+                if message is not None:
+                    self.effects.add_list(user, message, record.timestamp)
+                    self.recent += 1
+                    self.applied[source] += 1
+                    continue
+                visit.close()
+                visit = None
+            outcome = self._apply(user, event, source, record)
             if outcome is APPLIED:
                 self.applied[source] += 1
+                opens = visits
             else:
                 self.effects.outcomes[source, outcome] += 1
+        if visit is not None:
+            visit.close()
+
+    def _visit(self, key: bytes, user_id: str) -> Visit | None:
+        """Open the user's record for plain events; None where the next event is not one for sure."""
+        if (self.forgotten or self.effects.forgotten) and self._erased_ms(key) != NEVER:
+            return None
+        state = self.state_of(key)
+        if state is None or not state.behaviors or state.bought or state.hidden or state.weights:
+            return None
+        return Visit(user_id, state, rules=self.rules, partition=self.partition, lists=self._own_lists)
 
     def _user_of(self, source: int, record: Record, partition_of: PartitionOf) -> bytes | None:
         """Return the user of an event without a key; None where it is refused, or belongs elsewhere."""
@@ -179,7 +204,7 @@ class Batch:
         # A record that cannot be read is erased like any other.
         if (self.states[key] if key in self.states else self.load(key)) is None:
             return
-        self.states[key] = self._own = None
+        self.states[key] = None
         self.lines.pop(key, None)
         for due in self.due:
             if due.key == key:
@@ -223,8 +248,7 @@ class Batch:
         ref = source, self.partition, offset, time_ms
         if rules.recent and not rules.list_interval_ms:
             # Nothing has to be ranked, so the list is written at once.
-            added = entry.item_text if placed is _STEP else None
-            self._write_own(key, state, event, ref, record.timestamp, added=added)
+            self._write_own(key, state, event, ref, record.timestamp)
         else:
             self._owe(key, state, event, ref, record.timestamp)
         return APPLIED
@@ -263,27 +287,12 @@ class Batch:
             state.weights = serving.key
 
     def _write_own(
-        self,
-        key: bytes,
-        state: UserState,
-        event: Event,
-        ref: tuple[int, int, int, int],
-        produced_ms: int,
-        *,
-        added: bytes | None,
+        self, key: bytes, state: UserState, event: Event, ref: tuple[int, int, int, int], produced_ms: int
     ) -> None:
-        """Write the list of the user's own last items; ``added`` is the item that came behind all others."""
-        own = self._own
+        """Write the list of the user's own last items."""
         source, _, offset, time_ms = ref
-        if self._alone:
-            texts = newest_texts(state, self.rules.list_size)
-            message = self._own_lists.write(before(event.user_id), texts, source, offset, time_ms)
-        else:
-            if own is None or added is None:
-                own = self._own = OwnItems(event.user_id, state, self.rules.list_size)
-            else:
-                own.add(added)
-            message = self._own_lists.write(own.before, own.texts, source, offset, time_ms)
+        texts = newest_texts(state, self.rules.list_size)
+        message = self._own_lists.write(before(event.user_id), texts, source, offset, time_ms)
         state.listed_for = ref
         self.effects.add_list(key, message, produced_ms)
         self.recent += 1
@@ -413,15 +422,3 @@ def _finished(batch: Batch, stage: Stage) -> Effects:
         batch.rank()
     with stage("encode"):
         return batch.encode()
-
-
-def remember_bought(state: UserState, event: Event, source: int, keep_ms: int) -> None:
-    """Keep what was bought within ``keep_ms`` before the user's newest event, for lists to leave out."""
-    if source == _PURCHASE:
-        state.bought.append(event.item_id)
-        state.bought_ms.append(event.timestamp)
-    oldest = state.base_ms + state.newest - keep_ms
-    bought = zip(state.bought, state.bought_ms, strict=True)
-    kept = [(item, bought_ms) for item, bought_ms in bought if bought_ms > oldest][-BOUGHT_KEPT:]
-    state.bought = [item for item, _ in kept]
-    state.bought_ms = [bought_ms for _, bought_ms in kept]
