@@ -59,14 +59,14 @@ _CLICK = int(Behavior.CLICK)
 _PURCHASE = int(Behavior.PURCHASE)
 
 
-def observe(activity: Activity, behavior: int, *, time_ms: int, rule: CleaningRule) -> tuple[Activity, bool]:
+def observe(activity: Activity, behavior: int, time_ms: int, rule: CleaningRule) -> tuple[Activity, bool]:
     """Take one event in; whether the user is suspicious with it.
 
     Events come in the order in which they are applied. A late one counts towards the day and the
     burst under way, which can only be stricter by the few that are late.
     """
     day, clicks, purchases, burst_start_ms, burst_clicks, suspect_until_ms = activity
-    if time_ms >= (day + 1) * DAY_MS:
+    if time_ms // DAY_MS > day:
         day, clicks, purchases = time_ms // DAY_MS, 0, 0
     if behavior == _CLICK:
         clicks += 1
@@ -74,9 +74,10 @@ def observe(activity: Activity, behavior: int, *, time_ms: int, rule: CleaningRu
             if time_ms - burst_start_ms > rule.burst_ms:
                 burst_start_ms, burst_clicks = time_ms, 0
             burst_clicks += 1
-        # A great many clicks in a day and hardly a purchase.
-        robot = 0 < rule.max_clicks_per_day < clicks and clicks > purchases * rule.clicks_per_purchase
-        if robot or 0 < rule.max_burst_clicks < burst_clicks:
+        # A burst, or a great many clicks in a day and hardly a purchase.
+        if 0 < rule.max_burst_clicks < burst_clicks or (
+            0 < rule.max_clicks_per_day < clicks and clicks > purchases * rule.clicks_per_purchase
+        ):
             suspect_until_ms = max(suspect_until_ms, time_ms + rule.quarantine_ms + 1)
     elif behavior == _PURCHASE:
         purchases += 1
@@ -99,7 +100,7 @@ def _ever_suspicious(events: EventLog, rule: CleaningRule) -> bool:
     """Whether one user's events make the user suspicious at any point."""
     activity = NEW
     for behavior, time_ms in zip(events.behavior.tolist(), events.time_ms.tolist(), strict=True):
-        activity, suspicious = observe(activity, behavior, time_ms=time_ms, rule=rule)
+        activity, suspicious = observe(activity, behavior, time_ms, rule)
         if suspicious:
             return True
     return False

@@ -229,7 +229,7 @@ class Batch:
         identity = event_key(event.event_id)
         if identity and holds(state, identity):
             return "duplicate"
-        state.activity, suspicious = observe(state.activity, source, time_ms=time_ms, rule=rules.cleaning)
+        state.activity, suspicious = observe(state.activity, source, time_ms, rules.cleaning)
         if suspicious:
             return "suspicious"
         item_id, category = event.item_id, category_key(event.category_id)

@@ -80,7 +80,7 @@ class Visit:
             or (not keys or identity in keys if identity else keys)
         ):
             return None
-        activity, suspicious = observe(self._activity, source, time_ms=time_ms, rule=self._cleaning)
+        activity, suspicious = observe(self._activity, source, time_ms, self._cleaning)
         if suspicious:
             return None
         text = id_text(event.item_id)

@@ -19,7 +19,7 @@ def _fold(events: list[tuple[int, int]], rule: CleaningRule) -> list[bool]:
     """The outcome after each event (behaviour, time in ms)."""
     activity, outcomes = NEW, []
     for behavior, time_ms in events:
-        activity, suspicious = observe(activity, behavior, time_ms=time_ms, rule=rule)
+        activity, suspicious = observe(activity, behavior, time_ms, rule)
         outcomes.append(suspicious)
     return outcomes
 
@@ -76,23 +76,23 @@ def test_suspicion_lasts_for_the_quarantine() -> None:
     """From the last sign of a robot on, to the millisecond, and then no longer."""
     activity = NEW
     for behavior, time_ms in _clicks(5, 1):
-        activity, _ = observe(activity, behavior, time_ms=time_ms, rule=RULE)
+        activity, _ = observe(activity, behavior, time_ms, RULE)
     last_ms = START_MS + 4
-    at_the_end = observe(activity, Behavior.FAVORITE, time_ms=last_ms + 100, rule=RULE)[1]
-    after_it = observe(activity, Behavior.FAVORITE, time_ms=last_ms + 101, rule=RULE)[1]
+    at_the_end = observe(activity, Behavior.FAVORITE, last_ms + 100, RULE)[1]
+    after_it = observe(activity, Behavior.FAVORITE, last_ms + 101, RULE)[1]
     assert (at_the_end, after_it) == (True, False)
 
 
 def test_late_click_counts_towards_the_day_under_way() -> None:
     """An event of yesterday does not turn the day back."""
-    activity, _ = observe(NEW, Behavior.CLICK, time_ms=START_MS, rule=RULE)
-    after, suspicious = observe(activity, Behavior.CLICK, time_ms=START_MS - DAY_MS, rule=RULE)
+    activity, _ = observe(NEW, Behavior.CLICK, START_MS, RULE)
+    after, suspicious = observe(activity, Behavior.CLICK, START_MS - DAY_MS, RULE)
     assert (*after[:2], suspicious) == (17_000, 2, False)  # day, clicks
 
 
 def test_activity_is_a_few_plain_integers() -> None:
     """What is remembered goes into a user's record as it is."""
-    activity, _ = observe(NEW, Behavior.PURCHASE, time_ms=START_MS, rule=RULE)
+    activity, _ = observe(NEW, Behavior.PURCHASE, START_MS, RULE)
     assert activity[:3] == (17_000, 0, 1)  # day, clicks, purchases
     assert all(type(number) is int for number in activity)
 
