@@ -136,11 +136,11 @@ def _fill(builder: BatchBuilder, records: Sequence[Record], begun: int) -> int:
     Goes to the builder's own builder: the wrapper's call for each record is a third of the cost.
     """
     append = builder._builder.append
-    count = 0
-    for key, value, headers, timestamp_ms in islice(records, begun, None):
-        if append(count, timestamp_ms, key, value, headers) is None:
+    count = len(records) - begun
+    for number, (key, value, headers, timestamp_ms) in enumerate(islice(records, begun, None)):
+        if append(number, timestamp_ms, key, value, headers) is None:
+            count = number
             break
-        count += 1
     builder._relative_offset = count
     return count
 
@@ -149,10 +149,10 @@ def _fill_pairs(builder: BatchBuilder, pairs: Sequence[Pair], begun: int, *, tim
     """Add records of one time without headers, as ``_fill`` does."""
     append = builder._builder.append
     none: Headers = []
-    count = 0
-    for key, value in islice(pairs, begun, None):
-        if append(count, timestamp_ms, key, value, none) is None:
+    count = len(pairs) - begun
+    for number, (key, value) in enumerate(islice(pairs, begun, None)):
+        if append(number, timestamp_ms, key, value, none) is None:
+            count = number
             break
-        count += 1
     builder._relative_offset = count
     return count
