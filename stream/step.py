@@ -126,6 +126,7 @@ class Batch:
         """Apply the records of one user."""
         visits = opens = self._at_once and len(own) >= VISITED_FROM
         visit: Visit | None = None
+        user = cast(bytes, key)  # an event has a key by now
         for source, record in own:
             try:
                 if source == FORGET:
@@ -136,7 +137,6 @@ class Batch:
             except Rejected as rejected:
                 self._refuse(source, record, rejected)
                 continue
-            user = cast(bytes, key)  # an event has a key by now
             if opens:
                 visit, opens = self._visit(user, event.user_id), False
             if visit is not None:

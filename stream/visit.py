@@ -77,7 +77,7 @@ class Visit:
             or (time_ms == newest_ms and source < self._last_behavior)
             or source == self._to_keep
             # Either all retained events have keys or none has, and this one's may stand there already.
-            or (not keys or identity in keys if identity else keys)
+            or (keys.find(identity) >= 0 or not keys if identity else keys)
         ):
             return None
         activity, suspicious = observe(self._activity, source, time_ms, self._cleaning)
