@@ -34,6 +34,11 @@ class SegmentRule:
         if self.max_events < 2:
             raise ValueError(f"max_events is {self.max_events}; it must be at least 2")
 
+    @property
+    def longest_ms(self) -> int:
+        """How much later than its first event one of the same segment can be: 2m."""
+        return 2 * self.span_ms
+
 
 class Window(NamedTuple):
     """Where the segment lies among the retained events.
@@ -51,7 +56,7 @@ FIRST = Window(0, 0)
 
 def goes_on(events: int, age_ms: int, rule: SegmentRule) -> bool:
     """Whether a segment of ``events`` events takes one that is ``age_ms`` later than its first."""
-    return events < rule.max_events and age_ms <= 2 * rule.span_ms
+    return events < rule.max_events and age_ms <= rule.longest_ms
 
 
 def extend(times_ms: Sequence[int], last: int, window: Window, rule: SegmentRule) -> Window:

@@ -53,7 +53,7 @@ class Visit:
         self._to_keep = _PURCHASE if rules.exclude_bought_ms else None
         segment = rules.segment
         self._room = segment.max_events - (len(state.behaviors) - state.start)
-        self._until_ms = state.base_ms + state.begun + 2 * segment.span_ms
+        self._until_ms = state.base_ms + state.begun + segment.longest_ms
         self._newest_ms = state.base_ms + state.newest
         self._last_behavior = state.behaviors[-1]
         self._offsets = state.offsets
