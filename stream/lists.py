@@ -30,8 +30,8 @@ class Due(msgspec.Struct):
 
     key: bytes
     user_id: str
-    #: The item of the event, which the list sent before is measured by; None for a held list.
-    item_id: str | None
+    #: The row of the event's item, which the list sent before is measured by; None where nothing is measured.
+    row: int | None
     #: Source, partition, offset and event time of the event.
     ref: tuple[int, int, int, int]
     produced_ms: int
@@ -135,6 +135,7 @@ class Lists:
         recent = exclude = barred = history = None
         operation = -1
         serving = self.serving if line is None else line.serving
+        row = None if serving is None or item_id is None else serving.item_row(item_id)
         if send and self.rules.recent:
             recent = newest_texts(state, self.rules.list_size)
         elif send and serving is None:
@@ -142,14 +143,14 @@ class Lists:
         elif send and serving is not None and line is not None:
             exclude = self.excluded(state, serving)
             operation = len(line.operations) - 1
-            if not _has_history(state, item_id, serving):
+            if not row and not _has_history(state, serving):
                 line = None
             elif serving.remembers:
                 history = serving.history(state)
         return Due(
             key,
             user_id,
-            item_id,
+            row,
             ref,
             produced_ms,
             send,
@@ -214,10 +215,9 @@ class Lists:
 
     def _measure(self, owed: Due, state: UserState, effects: Effects) -> None:
         """Look whether the list last sent to the user held the item of the event."""
-        if owed.serving is None or owed.item_id is None or not state.listed:
-            return
-        row = owed.serving.item_row(owed.item_id)
-        effects.quality.observe(row, place_of(row, state.listed), list_size=self.rules.list_size)
+        if owed.row is not None and state.listed:
+            place = place_of(owed.row, state.listed)
+            effects.quality.observe(owed.row, place, list_size=self.rules.list_size)
 
     def _ranked(self, due: Sequence[Due]) -> list[Ranked | None]:
         """Rank the lists of a part of a batch; None where none is sent."""
@@ -275,9 +275,9 @@ class Lists:
         return OwnLists(self._recent, self._encoder.ending("personalized", RECENT, partition, now_ms))
 
 
-def _has_history(state: UserState, newest: str | None, serving: Serving) -> bool:
+def _has_history(state: UserState, serving: Serving) -> bool:
     """Whether the network knows anything of the user: an item or a category of the segment."""
-    if (newest is not None and serving.item_row(newest)) or any(map(serving.item_row, state.segment_items())):
+    if any(map(serving.item_row, state.segment_items())):
         return True
     return any(serving.category_row(0, key) for key in state.category_keys()[state.start :])
 

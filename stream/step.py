@@ -208,7 +208,7 @@ class Batch:
         self.lines.pop(key, None)
         for due in self.due:
             if due.key == key:
-                due.send, due.item_id = False, None
+                due.send, due.row = False, None
         self.sending.pop(key, None)
         self.effects.held.pop(key, None)
         # Lists are made when the batch is done, so this comes before those of the events after it.

@@ -34,6 +34,7 @@ from stream.rules import Rules
 from stream.serving import Serving
 from stream.state import decode_state
 from stream.step import Batch, process
+from stream.worker import spare_collections
 from tests.bench.environment import environment
 from tests.bench.workload import FIRST_MS, SPAN_MS, Workload, WrongAnswer
 
@@ -175,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    spare_collections()  # as a worker does
     results = []
     for n_items, events_a_round in CATALOGUES.items():
         found = measure(n_items, events_a_round, chosen.rounds)
