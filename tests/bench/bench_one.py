@@ -13,8 +13,8 @@ Ours is what a worker does with a batch of one event, its state and its message 
 Each runs on one thread and they take turns, round after round. The figures are microseconds of processor
 time a list, the ratios those of the medians. Each list is compared with a full sort of the scores it was
 made of. A peer that is not installed is not run. Beside them stand the product of one state with the items
-alone, scores and ranking with a blend, and an event through the worker's whole core (decoding, state, step,
-list, message, record).
+alone, scores and ranking with a blend, the same where numba is not installed ("no loops"), and an event
+through the worker's whole core (decoding, state, step, list, message, record).
 """
 
 import argparse
@@ -22,7 +22,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models import blend, inference, lead, ranking
 from models.ranking import top_n_plain
 from models.recommender import Recommender
 from tests.bench.bench_large import Catalogue
@@ -100,19 +102,48 @@ def freshet(ours: Recommender) -> Contender:
     return Contender(make, lambda user: _agree("freshet", make(user), ours.scores(advanced(user))[0]))
 
 
+@contextmanager
+def without_loops() -> Iterator[None]:
+    """As where numba is not installed."""
+    found = [(module, module.kernels) for module in (blend, inference, lead, ranking)]
+    try:
+        for module, _ in found:
+            module.kernels = lambda: None
+        yield
+    finally:
+        for module, kernels in found:
+            module.kernels = kernels
+
+
+def freshet_plain() -> Contender:
+    """Scores and ranking by network and blend where no loops are compiled."""
+    with without_loops():
+        plain = freshet_blended()
+
+    def make(user: int) -> Rows:
+        with without_loops():
+            return plain.make(user)
+
+    def check(user: int) -> None:
+        with without_loops():
+            plain.check(user)
+
+    return Contender(make, check)
+
+
 def freshet_blended() -> Contender:
     """Scores and ranking of one state by network and blend, as weights serve by default."""
     catalogue = Catalogue(ITEMS)
-    blend, users = catalogue.blended(), catalogue.users(USERS)
+    ours, users = catalogue.blended(), catalogue.users(USERS)
     parts = [users.part(user, 1, blended=True) for user in range(USERS)]
 
     def make(user: int) -> Rows:
         states, memories = parts[user]
-        return blend.best(states, LISTED, memories)[0][0]
+        return ours.best(states, LISTED, memories)[0][0]
 
     def check(user: int) -> None:
         states, memories = parts[user]
-        _agree("freshet, blend", make(user), blend.scores(states, memories)[0])
+        _agree("freshet, blend", make(user), ours.scores(states, memories)[0])
 
     return Contender(make, check)
 
@@ -236,6 +267,7 @@ def contenders(ours: Recommender) -> tuple[dict[str, Contender], dict[str, str]]
     """Return who runs, by name, and why others do not."""
     found, missing = {"freshet": freshet(ours), "product alone": product(ours)}, {}
     found["freshet, blend"] = freshet_blended()
+    found["freshet, no loops"] = freshet_plain()
     found["freshet, whole core"] = Core().contender()
     for name, build in (
         ("faiss", faiss),
