@@ -1,6 +1,7 @@
 """Loads at the edge of what a worker is made for; each function returns what came of one."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -82,7 +83,8 @@ def serve(
 ) -> Served:
     """Let one worker work off a flood of half a day that waits for it, with nobody taken for a robot.
 
-    Both times count from the first events that are counted to the last.
+    Both times count from the first events that are counted to the last; speeds are not a number where the
+    worker was done by then.
     """
     with prepared(kafka, folder, fitted, lists=lists, **NO_ROBOTS) as deployment:
         flood = Flood(events, users, items, DAY_MS // 2, now_ms(), deployment.settings.partitions)
@@ -102,8 +104,8 @@ def serve(
             outcomes(worker),
             lists_sent(worker),
             deployment.end(deployment.topics.recommendations) - markers,
-            (events - counted) / took_s,
-            (events - counted) / took_cpu_s,
+            (events - counted) / took_s if counted < events else math.nan,
+            (events - counted) / took_cpu_s if took_cpu_s else math.nan,
             ready_bytes,
             peak_resident_bytes(worker.pid),
             decode_state(longest),
