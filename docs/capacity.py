@@ -25,13 +25,15 @@ class Figures:
     #: Taking an event from Kafka and sending what follows from it.
     kafka_us: float = 2.0
     #: Applying an event, with a list that needs no model.
-    event_us: float = 8.0
+    event_us: float = 7.0
     #: Reading and writing its user's record, once for all events that the user has in a batch.
-    record_us: float = 10.0
+    record_us: float = 9.5
     #: A list, state and message included, with the network alone and with the blend.
-    network_us: Line = ((1_000, 35), (10_000, 64), (100_000, 365), (300_000, 1_230), (1_000_000, 5_350))
-    blend_us: Line = ((1_000, 150), (10_000, 245), (100_000, 635), (300_000, 1_550), (1_000_000, 5_500))
+    network_us: Line = ((1_000, 32), (10_000, 60), (100_000, 365), (300_000, 1_080), (1_000_000, 5_350))
+    blend_us: Line = ((1_000, 72), (10_000, 122), (100_000, 485), (300_000, 1_330), (1_000_000, 5_350))
     worker_mb: int = 330
+    #: What compiled loops take besides, from the first weights on, with the extra `compiled`.
+    loops_mb: int = 200
     #: Weights whatever the number of items, and for each: tables, neighbours and names.
     weights_fixed_mb: int = 13
     item_bytes: int = 4_000
@@ -63,7 +65,8 @@ class Figures:
 
     def empty_worker_mb(self, items: int) -> float:
         """Return what a worker takes at most while it has no users."""
-        return self.worker_mb + self.weights_mb(items) + self.scores_mb(items, self.ranked_together)
+        held_mb = self.weights_mb(items) + self.scores_mb(items, self.ranked_together)
+        return self.worker_mb + self.loops_mb + held_mb
 
     def scores_mb(self, items: int, lists: int) -> float:
         """Return what is kept for the scores of so many lists that are ranked together."""

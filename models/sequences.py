@@ -71,7 +71,7 @@ def _cut_user(
 ) -> list[tuple[int, int, int]]:
     """(start, target, end) of the segments of the user whose events lie at start .. end - 1."""
     n_events = end - start
-    if n_events <= rule.max_events and time_ms[end - 1] - time_ms[start] <= 2 * rule.span_ms:
+    if n_events <= rule.max_events and time_ms[end - 1] - time_ms[start] <= rule.longest_ms:
         return [(start, start + 1, end)] if n_events > 1 else []
     in_force = windows(time_ms[start:end].tolist(), rule)
     cuts = sorted({window.cut for window in in_force})
