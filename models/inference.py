@@ -78,7 +78,8 @@ class Frozen:
                 rows = torch.arange(begin, min(begin + BLOCK_ITEMS, len(bias)))
                 self.vectors[rows, :units] = network.item_vectors(rows)
         plain_gru = network.config.cell == "gru" and not network.config.memoryless
-        self._steps_alone = self._loops is not None and self._projected and plain_gru
+        #: The loops, where one of them can make the step of a single state.
+        self._step_loops = self._loops if self._projected and plain_gru else None
         self._rows_of_table = self._table.numpy()
         self._recurrent = network.weight_hh.detach().numpy(), network.bias_hh.detach().numpy()
 
@@ -92,11 +93,11 @@ class Frozen:
         time_ms: Integers,
     ) -> Floats:
         """(B, S) what ``Network.advance`` gives; the columns are (B,)."""
-        if len(states) == 1 and self._steps_alone and self._loops is not None:
+        if len(states) == 1 and self._step_loops is not None:
             after = np.empty((1, states.shape[1]), np.float32)
             shown = self._rows(item, category, behavior, gap_ms, time_ms)[0]
             state = np.ascontiguousarray(states[0], np.float32)
-            self._loops.gru_of_one(self._rows_of_table, shown, *self._recurrent, state, after[0])
+            self._step_loops.gru_of_one(self._rows_of_table, shown, *self._recurrent, state, after[0])
             return after
         with torch.inference_mode():
             gates = self.gates(item, category, behavior, gap_ms, time_ms)

@@ -56,13 +56,13 @@ def top_n(
         raise IndexError(f"{len(available)} rows are told available or not, of {scores.shape[1]}")
     if exclude is not None and len(exclude) != len(scores):
         raise IndexError(f"rows are excluded from {len(exclude)} lists, of {len(scores)}")
-    limited = max_per_category > 0 and categories is not None
-    if not limited and n <= LOOP_PLACES and (loops := kernels()) is not None:
+    limited = categories if max_per_category > 0 else None
+    if limited is None and n <= LOOP_PLACES and (loops := kernels()) is not None:
         return _best_by_loops(loops, scores, n, available, exclude)
     found = []
     for block, candidates in _blocks(scores, available, exclude):
-        if max_per_category > 0 and categories is not None:
-            of_lines = np.broadcast_to(categories, scores.shape)[block]
+        if limited is not None:
+            of_lines = np.broadcast_to(limited, scores.shape)[block]
             found.append(_best_spread(candidates, n, of_lines, max_per_category))
         else:
             found.append(_best(candidates, n))

@@ -29,6 +29,7 @@ class ListEncoder:
     def __init__(self, topics: Sequence[str]) -> None:
         """Prepare the text between the items and the event's place."""
         self._topics = topics
+        self._heads = lru_cache(64)(self._written_heads)
         self.ending = lru_cache(64)(self._ending)
 
     def encode(
@@ -53,12 +54,14 @@ class ListEncoder:
         return b"".join((before(user_id), items, after))
 
     def _ending(self, kind: ListKind, model_version: str, partition: int, generated_at_ms: int) -> "Ending":
-        heads = [
+        return Ending(self._heads(kind, model_version, partition), b'},"generated_at":%d}' % generated_at_ms)
+
+    def _written_heads(self, kind: ListKind, model_version: str, partition: int) -> list[bytes]:
+        return [
             b'],"kind":%b,"model_version":%b,"event":{"topic":%b,"partition":%d,"offset":'
             % (_encode(kind), _encode(model_version), _encode(topic), partition)
             for topic in self._topics
         ]
-        return Ending(heads, b'},"generated_at":%d}' % generated_at_ms)
 
 
 class Ending:

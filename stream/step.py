@@ -9,6 +9,7 @@ a redelivered batch repeats its lists with the same identity.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from types import MappingProxyType
 from typing import cast
 
@@ -21,7 +22,7 @@ from stream.errors import Rejected
 from stream.list_encoder import before
 from stream.lists import Due, Lists
 from stream.messages import Event, decode_event, decode_forget
-from stream.own_items import newest_texts
+from stream.own_items import OwnLists, newest_texts
 from stream.placement import Entry, Placed, place
 from stream.serving import Serving
 from stream.state import (
@@ -89,7 +90,11 @@ class Batch:
         self._at_once = self.rules.recent and not self.rules.list_interval_ms and self.serving is None
         #: Where in ``due`` the one list of a user stands, under a list interval.
         self.sending: dict[bytes, int] = {}
-        self._own_lists = lists.own_lists(partition, now_ms)
+
+    @cached_property
+    def _own_lists(self) -> OwnLists:
+        """What writes the lists of users' own last items; not asked for where a network ranks them."""
+        return self.lists.own_lists(self.partition, self.now_ms)
 
     def state_of(self, key: bytes) -> UserState | None:
         """Return the user's record as the batch has it so far."""

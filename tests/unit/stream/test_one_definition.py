@@ -117,7 +117,7 @@ def test_another_step_is_another_step_for_all_three(
 ) -> None:
     """A state with its sign changed leads to other lists, the same for serving and evaluation."""
     # The compiled step of a single event is held to this one by tests of its own.
-    monkeypatch.setattr(RECOMMENDER._frozen, "_steps_alone", False)
+    monkeypatch.setattr(RECOMMENDER._frozen, "_step_loops", None)
     step: Callable[..., Tensor] = Network.step
     monkeypatch.setattr(Network, "step", lambda *arguments: -step(*arguments))
     moved = seen()
