@@ -21,7 +21,7 @@ are used here are theirs.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiokafka
 import faust
@@ -61,6 +61,13 @@ class SourceBatch:
     records: Sequence[Sourced]
     generation: int
     positions: Mapping[TP, int] = field(default_factory=dict)
+
+
+class Fetch(NamedTuple):
+    """A fetch under way, and the generation of the group in which it was begun."""
+
+    generation: int
+    task: asyncio.Task[Mapping[TP, Sequence[Any]]]
 
 
 def lag(end: int, *, first: int, committed: int | None) -> int:
@@ -214,6 +221,7 @@ class BatchConsumer(driver.Consumer):
         self._mergers: dict[int, Merger] = {}
         self._delivered: dict[TP, int] = {}
         self._in_place = False
+        self._fetch: Fetch | None = None
         #: Changelog records read since partitions were last assigned.
         self.restored = 0
         super().__init__(*args, **kwargs)
@@ -233,23 +241,51 @@ class BatchConsumer(driver.Consumer):
     # Fetching.
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's name
-        """Fetch, and yield a message for each batch that is ready."""
+        """Wait for what is fetched, and yield a message for each batch for as long as there are any."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
         generation = self.app.consumer_generation_id
-        wanted = {tp for tp in self._get_active_partitions() if self._wants(tp)}
-        merging = self._in_place and any(self._waiting(number) for number in self._mergers)
-        wait_s = MERGE_POLL_S if merging else timeout if self._in_place else RESTORE_POLL_S
-        records: Mapping[TP, Sequence[Any]] = {}
-        if wanted:
-            records = await self._allowed(wanted, wait_s)
-        else:
-            await self.sleep(wait_s)
+        fetch = self._fetching(generation, timeout)
+        await asyncio.wait([fetch.task])  # not awaited itself: who is cancelled here would cancel it
         if self.should_stop:
             return
-        # A rebalance can come in at every wait and every yield. It seeks again before anything is
-        # read, so what was fetched before it is let go, and nothing fetched after it is taken here.
-        for tp, fetched in records.items():
+        self._take_in(generation)
+        for tp, offset in self._restored():
+            if not self._current(generation):
+                return
+            yield tp, self._changelog_message(tp, offset)
+        async for batch in self._batches(generation, timeout):
+            yield self._batch_message(batch)
+
+    def _fetching(self, generation: int, timeout_s: float) -> Fetch:
+        """Return the fetch that is under way, or begin one."""
+        fetch = self._fetch
+        if fetch is not None and fetch.generation == generation:
+            return fetch
+        self._let_go()
+        wanted = {tp for tp in self._get_active_partitions() if self._wants(tp)}
+        merging = self._in_place and any(map(self._waits, self._mergers))
+        wait_s = MERGE_POLL_S if merging else timeout_s if self._in_place else RESTORE_POLL_S
+        fetch = self._fetch = Fetch(generation, asyncio.create_task(self._allowed(wanted, wait_s)))
+        return fetch
+
+    def _let_go(self) -> None:
+        """Forget a fetch; a seek follows before anything of its partitions is read again."""
+        if self._fetch is not None:
+            self._fetch.task.cancel()
+            self._fetch = None
+
+    def _take_in(self, generation: int) -> None:
+        """Take in what has been fetched, if it has come.
+
+        A rebalance can come in at every wait and every yield. It seeks again before anything is read, so
+        what was fetched before it is let go.
+        """
+        fetch = self._fetch
+        if fetch is None or not fetch.task.done() or fetch.generation != generation:
+            return
+        self._fetch = None
+        for tp, fetched in fetch.task.result().items():
             if not self._current(generation):
                 return
             source = self._source_of.get(tp.topic)
@@ -257,11 +293,12 @@ class BatchConsumer(driver.Consumer):
                 self._restore(tp.partition, fetched)
             elif self._in_place:
                 self._merger(tp.partition).add(source, fetched)
-        async for message in self._ready(generation):
-            yield message
 
     async def _allowed(self, wanted: set[TP], wait_s: float) -> Mapping[TP, Sequence[Any]]:
         """Fetch; what the broker refuses, or holds in a way nobody can read, ends the app; nothing comes."""
+        if not wanted:
+            await self.sleep(wait_s)
+            return {}
         try:
             records: Mapping[TP, Sequence[Any]] = await self._getmany(wanted, wait_s)
         except UnreadableBatch as error:
@@ -277,22 +314,34 @@ class BatchConsumer(driver.Consumer):
             return {}
         return records
 
-    async def _ready(self, generation: int) -> AsyncIterator[tuple[TP, Message]]:
-        """Give what can be handed on, for as long as the assignment of ``generation`` is in force."""
-        for tp, offset in self._restored():
-            if not self._current(generation):
-                return
-            yield tp, self._changelog_message(tp, offset)
-        for number in sorted(self._mergers):
-            while self._in_place and self._current(generation) and number in self._mergers:
+    async def _batches(self, generation: int, timeout_s: float) -> AsyncIterator[SourceBatch]:
+        """Give what can be handed on, a batch of each partition in turn, while ``generation`` is in force.
+
+        The next fetch is under way while the agent works on a batch.
+        """
+        went_on = True
+        while went_on:
+            went_on = False
+            for number in sorted(self._mergers):
+                if not self._may_hand_on(generation, number):
+                    continue
                 if self._app.idle is not None and self._count(number) < LARGE_BATCH:
                     await self._app.idle(number)
                 await self._turn.acquire()
-                batch = self._next_batch(number, generation) if self._current(generation) else None
+                batch = None
+                if self._may_hand_on(generation, number):
+                    self._take_in(generation)
+                    self._fetching(generation, timeout_s)
+                    batch = self._next_batch(number, generation)
                 if batch is None:
                     self.next_turn()
-                    break
-                yield self._batch_message(batch)
+                    continue
+                went_on = True
+                yield batch
+
+    def _may_hand_on(self, generation: int, number: int) -> bool:
+        """Whether something of a partition waits here and may be taken."""
+        return self._in_place and self._current(generation) and self._waits(number)
 
     def next_turn(self) -> None:
         """Let the next batch be made: the agent has taken one in, or a rebalance has ended it."""
@@ -324,12 +373,12 @@ class BatchConsumer(driver.Consumer):
             merger = self._mergers[number] = Merger(len(self._sources), event_time_ms)
         return merger
 
-    def _waiting(self, number: int) -> bool:
+    def _waits(self, number: int) -> bool:
         return self._count(number) > 0
 
     def _count(self, number: int) -> int:
-        merger = self._mergers[number]
-        return sum(merger.waiting(source) for source in range(len(self._sources)))
+        merger = self._mergers.get(number)
+        return sum(map(merger.waiting, range(len(self._sources)))) if merger is not None else 0
 
     def _next_batch(self, number: int, generation: int) -> SourceBatch | None:
         """Take the next batch of a partition number; None where none can be handed on now."""
@@ -437,6 +486,11 @@ class BatchConsumer(driver.Consumer):
     async def check(self) -> None:
         """Raise what ended or holds up the membership of the group."""
         await cast(BatchConsumerThread, self._thread).check()
+
+    async def on_stop(self) -> None:
+        """Stop; a fetch that waits would do so for a thread that has ended."""
+        self._let_go()
+        await super().on_stop()
 
     # Rebalances.
 

@@ -118,16 +118,18 @@ async def test_a_fetch_that_failed_is_kept_as_it_is(thread, monkeypatch):
 
 
 class Rebalanced(BatchConsumer):
-    """A consumer whose fetch is at hand, and whose app's generation a test can end."""
+    """A consumer whose first fetch is at hand, and whose app's generation a test can end."""
 
     def __init__(self, fetched: dict[TP, list[SimpleNamespace]]) -> None:
-        self.app = SimpleNamespace(consumer_generation_id=1)
+        self.app = SimpleNamespace(consumer_generation_id=1, recovery=SimpleNamespace(active_tps=()))
         self._sources = (PLACE.topic,)
         self._source_of = {PLACE.topic: 0}
         self._mergers: dict[int, Merger] = {}
         self._in_place = True
+        self._fetch = None
         self.batch_limit = 1
-        self.fetched = fetched
+        self.fetches: asyncio.Queue[dict[TP, list[SimpleNamespace]]] = asyncio.Queue()
+        self.fetches.put_nowait(fetched)
         self._turn = asyncio.Semaphore(1)
         self._app = SimpleNamespace(idle=None)
         self._thread = SimpleNamespace(read_to_end=lambda place: True)
@@ -136,13 +138,17 @@ class Rebalanced(BatchConsumer):
     flow_active = True
     should_stop = False
 
+    async def sleep(self, _: float) -> None:
+        await asyncio.sleep(0)
+
     def _get_active_partitions(self) -> set[TP]:
-        return set(self.fetched)
+        return {PLACE}
 
     async def _getmany(self, *_: object) -> dict[TP, list[SimpleNamespace]]:
+        fetched = await self.fetches.get()
         if self.ends_at_fetch:
             self.app.consumer_generation_id = 2
-        return self.fetched
+        return fetched
 
 
 def parsed(*offsets: int) -> list[SimpleNamespace]:
@@ -151,7 +157,7 @@ def parsed(*offsets: int) -> list[SimpleNamespace]:
 
 
 async def taken(consumer: Rebalanced, *, ends_after: int | None = None) -> list[int]:
-    """The offsets of the batches, of one record each, that one call hands on."""
+    """The offsets of the last records of the batches that one call hands on."""
     offsets = []
     async for _, message in consumer.getmany(1.0):
         offsets.append(message.offset)
@@ -180,21 +186,63 @@ async def test_no_batch_follows_the_end_of_an_assignment():
 
 async def test_a_partition_is_not_fetched_while_much_of_it_waits():
     """Behind a slow delivery events wait in Kafka: no more than two batches and a fetch are held here."""
-    asked: list[set[TP]] = []
-    consumer = Rebalanced({PLACE: parsed(4)})
+    consumer = Rebalanced({})
+    merger = consumer._merger(PLACE.partition)
+    asked: list[int] = []
 
     async def fetch(wanted: set[TP], _: float) -> dict[TP, list[SimpleNamespace]]:
-        asked.append(wanted)
+        asked.append(merger.waiting(0))
         return {}
 
     consumer._getmany = fetch
-    consumer._merger(PLACE.partition).add(0, parsed(1))
-    assert consumer._wants(PLACE)
-    consumer._merger(PLACE.partition).add(0, parsed(2))
-    assert not consumer._wants(PLACE)
-    consumer.sleep = lambda _: asyncio.sleep(0)
-    assert await taken(consumer) == [1, 2]
-    assert asked == []
+    merger.add(0, parsed(1, 2, 3))
+    taken = []
+    async for _, message in consumer.getmany(1.0):
+        taken.append(message.offset)
+        await asyncio.wait([consumer._fetch.task])
+        consumer.next_turn()
+    assert taken == [1, 2, 3]
+    assert asked
+    assert max(asked) < 2
+
+
+async def test_the_next_fetch_is_under_way_while_the_agent_works():
+    """What has come by the time a batch is made is in it, without a wait for the broker."""
+    consumer = Rebalanced({PLACE: parsed(4)})
+    consumer.batch_limit = 10
+    batches = consumer.getmany(1.0)
+    await anext(batches)
+    consumer._merger(PLACE.partition).add(0, parsed(5))
+    consumer.fetches.put_nowait({PLACE: parsed(6)})
+    await asyncio.wait([consumer._fetch.task])
+    consumer.next_turn()
+    _, message = await anext(batches)
+    assert [record.offset for _, record in message.value.records] == [5, 6]
+
+
+async def test_a_fetch_outlives_who_waited_for_it():
+    """Faust cancels its fetcher; what the broker gives then is taken by the next in the same generation."""
+    consumer = Rebalanced({})
+    assert await taken(consumer) == []
+    waiting = asyncio.ensure_future(anext(consumer.getmany(1.0)))
+    await asyncio.sleep(0)
+    assert consumer._fetch is not None
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    consumer.fetches.put_nowait({PLACE: parsed(4)})
+    assert await taken(consumer) == [4]
+
+
+async def test_no_partition_waits_for_the_delivery_of_another():
+    """A partition of which nothing waits does not hold up the one after it."""
+    consumer, asked = Rebalanced({PLACE: parsed(4)}), []
+
+    async def idle(number: int) -> None:
+        asked.append(number)
+
+    consumer._app.idle = idle
+    assert await taken(consumer) == [4]
+    assert asked == [PLACE.partition]
 
 
 async def test_a_batch_is_made_when_the_one_before_it_has_been_taken():
