@@ -5,7 +5,8 @@ rate; each carries the moment at which it was due to go out, so a generator that
 contestant that holds it up, counts as latency (no coordinated omission). A consumer of its own
 reads the answers, committed ones only. The rates are shares of ``--capacity``, the events per second that
 ``make bench`` measured for the worker; the echo and the worker, with the default guarantee and with
-``exactly_once``, take turns at each.
+``exactly_once``, take turns at each. One round before them does not count: a broker that has just started
+compiles itself under the first load, for which whoever came first would pay.
 """
 
 import argparse
@@ -182,6 +183,9 @@ def compare(
     duration_s: float,
 ) -> dict[str, Any]:
     """Let all take turns at each rate; return the quantiles and their ratios to the echo's."""
+    for name, peer in PEERS.items():
+        with running(peer, broker, f"latency-{name}-before", folder) as run:
+            measure(run, max(shares) * capacity, duration_s)
     levels = {}
     for share in shares:
         found: dict[str, list[Latencies]] = {name: [] for name in PEERS}
