@@ -1,6 +1,6 @@
 """The lag of a partition, from what the broker says of its offsets."""
 
-from stream.transport import lag
+from stream.consumer_thread import lag
 
 
 def test_lag_is_what_follows_the_committed_offset():
