@@ -33,7 +33,7 @@ def test_a_slow_broker_fills_no_memory(
     proxied: ProxiedBroker, items: list[str], fitted: Fitted, tmp_path: Path
 ) -> None:
     """While the way to the broker is slow events wait in Kafka; afterwards none is missing."""
-    slowed = slow_broker(proxied, tmp_path, fitted, items, events=5_000, slow_s=10, bytes_per_s=100_000)
+    slowed = slow_broker(proxied, tmp_path, fitted, items, events=20_000, slow_s=10, bytes_per_s=100_000)
     check_slowed(slowed)
 
 
