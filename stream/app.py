@@ -220,7 +220,7 @@ class StreamApp(faust.App):
                     )
                 )
             return
-        await consumer.commit()
+        await consumer.commit_delivered()
 
     def partitions_assigned(self) -> set[int]:
         """Return the partition numbers this worker serves."""

@@ -325,6 +325,16 @@ class BatchConsumer(driver.Consumer):
                     self._delivered[tp] = position
         return True
 
+    async def commit_delivered(self) -> None:
+        """Commit all that has been delivered.
+
+        Faust's own commit waits for one that is under way and then does nothing, though that one was begun
+        before the last batches were delivered.
+        """
+        while await self.maybe_wait_for_commit_to_finish():
+            pass
+        await self.commit()
+
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         return (tp for tp in list(self._delivered) if topics is None or tp in topics or tp.topic in topics)
 

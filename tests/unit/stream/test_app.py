@@ -14,7 +14,7 @@ class Standing:
 
     def __init__(self, *, delivered: bool) -> None:
         self.settings = Settings.load(brokers="kafka-1:9092")
-        self.batch_consumer = SimpleNamespace(stop_flow=lambda: None, commit=self._commit)
+        self.batch_consumer = SimpleNamespace(stop_flow=lambda: None, commit_delivered=self._commit)
         self.crashes: list[BaseException] = []
         self.commits = 0
         self._delivered = delivered

@@ -169,3 +169,33 @@ async def test_a_batch_waits_for_the_delivery_before_it_in_its_partition():
     delivered.set()
     _, message = await first
     assert message.offset == 4
+
+
+class Committing(BatchConsumer):
+    """A consumer whose commits end when a test says so."""
+
+    def __init__(self) -> None:
+        self.app = SimpleNamespace(client_only=False)
+        self.loop = asyncio.get_running_loop()
+        self._commit_fut = None
+        self.ends = asyncio.Event()
+        self.committed: list[int] = []
+        self.delivered = 0
+
+    async def force_commit(self, *_: object, **__: object) -> bool:
+        self.committed.append(self.delivered)
+        await self.ends.wait()
+        return True
+
+
+async def test_what_was_delivered_during_a_commit_is_committed_before_partitions_go():
+    """A commit that is under way holds what was delivered before it began, and no more."""
+    consumer = Committing()
+    every_second = asyncio.create_task(consumer.commit())
+    await asyncio.sleep(0)
+    consumer.delivered = 7
+    last = asyncio.create_task(consumer.commit_delivered())
+    await asyncio.sleep(0)
+    consumer.ends.set()
+    await asyncio.gather(every_second, last)
+    assert consumer.committed == [0, 7]
