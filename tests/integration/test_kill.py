@@ -17,7 +17,7 @@ from tests.support.users_on_disk import users_on_disk
 from tests.support.worker_process import eventually
 
 #: Small batches, so that a kill falls between many of them.
-SETTINGS = {"batch_max_events": 100}
+SETTINGS = {"batch_max_events": 25}
 KILLED_AFTER_EVENTS = 1_500
 LOGGED_LEAST = 200
 SPREAD_MS = 60_000
