@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from logging import getLogger
@@ -28,6 +28,9 @@ Record = tuple[bytes | None, bytes | None, Headers, int | None]
 
 Pair = tuple[bytes | None, bytes | None]
 """Key and value of one of many records of one time without headers: each list, each changed user."""
+
+Delivery = tuple[asyncio.Future[RecordMetadata], int]
+"""A batch on its way, and how many records it has."""
 
 #: Adds records from a number on until the batch is full; returns how many. What a record is to it, it knows.
 Fill = Callable[[BatchBuilder, Sequence[Any], int], int]
@@ -99,26 +102,28 @@ class Outbox:
                 wait_s = min(2 * wait_s, RETRY_MOST_S)
         return last_offset
 
-    async def _queued(
-        self, topic: str, partition: int, records: Sequence[Any], fill: Fill
-    ) -> list[tuple[Awaitable[RecordMetadata], int]]:
+    async def _queued(self, topic: str, partition: int, records: Sequence[Any], fill: Fill) -> list[Delivery]:
         """Queue the records in as few batches as the size limit allows: deliveries and their lengths.
 
         The client sends the batches of a partition one after the other. All are waited for
         before any is sent again, so that a later list never stands before an earlier one.
         """
         producer = self._producer()
-        deliveries = []
+        deliveries: list[Delivery] = []
         begun = 0
-        while begun < len(records):
-            builder = producer.create_batch()
-            count = fill(builder, records, begun)
-            if not count:
-                _, value, *_ = records[begun]
-                raise RecordTooLargeError(f"a record of {len(value or b'')} bytes for {topic}")
-            deliveries.append((await producer.send_batch(builder, topic, partition=partition), count))
-            begun += count
-        await asyncio.wait([delivery for delivery, _ in deliveries])
+        try:
+            while begun < len(records):
+                builder = producer.create_batch()
+                count = fill(builder, records, begun)
+                if not count:
+                    _, value, *_ = records[begun]
+                    raise RecordTooLargeError(f"a record of {len(value or b'')} bytes for {topic}")
+                deliveries.append((await producer.send_batch(builder, topic, partition=partition), count))
+                begun += count
+        except KafkaError:
+            await _settled(deliveries)
+            raise
+        await _settled(deliveries)
         return deliveries
 
     def _note_failure(self, topic: str, partition: int, error: KafkaError) -> None:
@@ -128,6 +133,24 @@ class Outbox:
                 "the broker does not take records; trying again",
                 extra={"topic": topic, "partition": partition, "error": repr(error)},
             )
+
+
+async def _settled(deliveries: Iterable[Delivery]) -> None:
+    """Return when each has come to its end, and look at what it failed with.
+
+    The caller is told of one failure; asyncio would report the others, which nobody looks at.
+    """
+    futures = [future for future, _ in deliveries]
+    if futures:
+        await asyncio.wait(futures)
+    overlook(futures)
+
+
+def overlook(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Look at what these failed with, which is known: asyncio reports a failure that nobody looks at."""
+    for future in futures:
+        if future.done() and not future.cancelled():
+            future.exception()
 
 
 def _fill(builder: BatchBuilder, records: Sequence[Record], begun: int) -> int:

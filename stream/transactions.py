@@ -3,10 +3,12 @@
 Each partition number that a worker owns has a transactional producer of its own, with the
 transactional id of its claim (``stream.fence``), so that a worker that slept is fenced as in the other
 mode and what it had begun is aborted before its successor reads the changelog.
+
+Written against aiokafka 0.14.0; the members with an underscore that are used here are its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -16,7 +18,7 @@ from faust.types import TP
 
 from stream.errors import FreshetError
 from stream.fence import claims_open, lost, mark
-from stream.outbox import Outbox
+from stream.outbox import Outbox, overlook
 from stream.rights import refusal
 from stream.settings import Settings
 
@@ -61,11 +63,25 @@ class Transactions:
         producer = self._producers[number]
         async with self._turns[number], _named(number):
             await producer.begin_transaction()
-            yield Outbox(lambda: producer, tries_again=False)
-            if positions:
-                offsets = {TopicPartition(*place): offset for place, offset in positions.items()}
-                await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
-            await producer.commit_transaction()
+            try:
+                yield Outbox(lambda: producer, tries_again=False)
+                if positions:
+                    offsets = {TopicPartition(*place): offset for place, offset in positions.items()}
+                    await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
+                await producer.commit_transaction()
+            except (KafkaError, FreshetError):
+                overlook(_told(producer))
+                raise
+
+
+def _told(producer: AIOKafkaProducer) -> Iterator[asyncio.Future[None]]:
+    """Give what the client tells of a failure besides the call that raises it.
+
+    Those who wait for the transaction's end, and for a batch to be on its way; nobody does any more.
+    """
+    yield producer._txn_manager.wait_for_transaction_end()
+    for batches in producer._message_accumulator._batches.values():
+        yield from (batch._drain_waiter for batch in batches)
 
 
 @asynccontextmanager

@@ -1,17 +1,21 @@
 """Of two claims on a partition number only the newer one can write its changelog and its lists."""
 
+import gc
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from faust.types import TP
 
 from stream import clients
 from stream.errors import BrokerUnavailable, PartitionLost
 from stream.fence import Claims, claim, fenced_topics, renew
 from stream.outbox import Outbox, record
 from stream.settings import Settings
+from stream.transactions import Transactions
 from tests.support.kafka_broker import KafkaBroker, free_port
 
 PARTITIONS = 2
@@ -100,6 +104,24 @@ async def test_a_claim_that_was_lost_is_not_renewed(settings: Settings) -> None:
     await claim(settings, [0])
     with pytest.raises(PartitionLost, match="partition 0"):
         await renew(settings, held)
+
+
+async def test_a_transaction_of_the_past_is_refused_in_one_line(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wherever it finds out, and nothing of it is reported besides the error."""
+    transactions = Transactions(settings)
+    await transactions.claim([0, 1])
+    await claim(settings, [0, 1])
+    for number, sent in ((0, [record(b"u", b"of the past")]), (1, [])):
+        with pytest.raises(PartitionLost, match=f"partition {number}"):
+            async with transactions.begun(number, {TP("events.click", number): 1}) as outbox:
+                await outbox.send(settings.topics.changelog, number, sent)
+    await transactions.close()
+    del transactions, outbox
+    gc.collect()
+    assert [found.getMessage() for found in caplog.records if found.levelno >= logging.WARNING] == []
+    assert await _values(settings, settings.topics.changelog) == []
 
 
 async def test_an_absent_broker_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

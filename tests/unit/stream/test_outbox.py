@@ -1,10 +1,18 @@
 """Record batches reach the producer whole, in order, and again where the broker did not take them."""
 
 import asyncio
+import gc
+import math
 from typing import NamedTuple
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record import MemoryRecords
 
@@ -38,6 +46,7 @@ class Producer:
         self.taken: list[Taken] = []
         self.end = 100
         self.held: asyncio.Event | None = None
+        self.room: float = math.inf
 
     def create_batch(self) -> BatchBuilder:
         """Return the client's own builder."""
@@ -46,7 +55,10 @@ class Producer:
     async def send_batch(
         self, builder: BatchBuilder, topic: str, *, partition: int
     ) -> "asyncio.Task[Acknowledged]":
-        """Answer, after ``held`` where there is one."""
+        """Answer, after ``held`` where there is one; after ``room`` batches no more are queued."""
+        if not self.room:
+            raise KafkaTimeoutError
+        self.room -= 1
         builder.close()
         return asyncio.create_task(self._answer(bytes(builder._build()), topic, partition))
 
@@ -161,6 +173,26 @@ async def test_an_error_that_trying_again_cannot_help_is_raised(box: Outbox, pro
     producer.answers = [MessageSizeTooLargeError()]
     with pytest.raises(MessageSizeTooLargeError):
         await box.send("t", 0, numbered(1))
+
+
+async def test_every_failure_is_looked_at(
+    box: Outbox, producer: Producer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or asyncio would print a traceback for each batch but the first behind the one line that says why."""
+    producer.answers = [ProducerFenced(), ProducerFenced(), ProducerFenced()]
+    with pytest.raises(PartitionLost):
+        await box.send("t", 3, numbered(9))
+    gc.collect()
+    assert producer.answers == []
+    assert not caplog.records
+
+
+async def test_a_batch_that_cannot_be_queued_leaves_none_on_its_way(producer: Producer) -> None:
+    """What is sent next must not meet the rest of what failed."""
+    producer.room = 1
+    with pytest.raises(KafkaTimeoutError):
+        await Outbox(lambda: producer, tries_again=False).send("t", 0, numbered(9))
+    assert producer.keys == [b"0", b"1", b"2"]
 
 
 async def test_a_partition_that_another_worker_has_claimed_is_lost(box: Outbox, producer: Producer) -> None:
