@@ -53,7 +53,7 @@ async def test_every_event_is_served_and_half_of_them_are_trained_on(
         tmp_path,
         split,
         fitted,
-        rate=500,
+        rate=150,
         retrain=retrain,
         ready=lambda audience, worker: ready_s.append(process_age_s()),
     )
