@@ -70,13 +70,13 @@ bench: $(READY)
 	$(BIN)/python -m tests.bench.bench_streaming $(BENCH)
 	$(BIN)/python -m tests.bench.bench_memory
 
+# On one thread: numpy reads as it starts how many its products may use.
 bench-lists: $(READY)
-	$(BIN)/python -m tests.bench.bench_lists $(BENCH)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_lists $(BENCH)
 
 bench-large: $(READY)
-	$(BIN)/python -m tests.bench.bench_large $(BENCH)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_large $(BENCH)
 
-# One thread each: numpy, with which some peers multiply, reads its number of threads as it starts.
 bench-one: $(READY)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_one $(BENCH)
 
@@ -87,7 +87,7 @@ bench-quick: $(READY)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.quick $(BENCH)
 
 bench-scale: $(READY)
-	$(BIN)/python -m tests.bench.bench_scale $(BENCH)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.bench_scale $(BENCH)
 
 bench-training: $(READY)
 	$(BIN)/python -m tests.bench.bench_training $(BENCH)

@@ -1,6 +1,6 @@
 """Lists of large catalogues through the index, beside exact ones: speed, recall, building, memory.
 
-Run it as ``python -m tests.bench.bench_large`` (``make bench-large``); it needs the extra ``large``. Both
+Run it as ``make bench-large``; it needs the extra ``large``. Both
 make lists of 20 with ``Recommender.best``, as serving does: exactly, which is the product with every item
 and the ranking of all scores, and through the index with candidates scored exactly. They take turns,
 round after round, on one thread, on the same batches; ratios are those of the medians of processor time.
@@ -44,7 +44,7 @@ from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
 from models.walk import Walk
 from stream.datasets import load_events
-from tests.bench.environment import environment
+from tests.bench.environment import environment, on_one_thread
 from tests.bench.workload import FIRST_MS
 from tests.support.memory import peak_resident_bytes, resident_bytes
 
@@ -309,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--artifact", type=Path, nargs=2, metavar=("FOLDER", "EVENTS"))
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
     chosen = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    on_one_thread(parser)
     torch.manual_seed(1)
     if chosen.artifact is not None:
         results = trained(*chosen.artifact, chosen.rounds)

@@ -1,6 +1,6 @@
 """Lists per second of one core with the network on, beside a bare loop that does only the arithmetic.
 
-Run it as ``python -m tests.bench.bench_lists`` (``make bench``). The worker's own core takes the
+Run it as ``make bench-lists``. The worker's own core takes the
 reference workload's events (decode, late and duplicate handling, state, step, top 20, message,
 record); the bare loop is one batched step of torch's own GRU cell, a product with the items and
 torch's ``topk`` on batches of the same size. They take turns, round after round, each on one
@@ -35,7 +35,7 @@ from stream.serving import Serving
 from stream.state import decode_state
 from stream.step import Batch, process
 from stream.worker import spare_collections
-from tests.bench.environment import environment
+from tests.bench.environment import environment, on_one_thread
 from tests.bench.workload import FIRST_MS, SPAN_MS, Workload, WrongAnswer
 
 UNITS = 100
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
     chosen = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    on_one_thread(parser)
     spare_collections()  # as a worker does
     results = []
     for n_items, events_a_round in CATALOGUES.items():

@@ -19,7 +19,6 @@ through the worker's whole core (decoding, state, step, list, message, record).
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +36,7 @@ from models.ranking import top_n_plain
 from models.recommender import Recommender
 from tests.bench.bench_large import Catalogue
 from tests.bench.bench_lists import Product, events_of, recommender
-from tests.bench.environment import environment
+from tests.bench.environment import environment, on_one_thread
 from tests.bench.workload import FIRST_MS, Workload, WrongAnswer
 
 ITEMS, UNITS, LISTED = 10_000, 100, 20
@@ -304,9 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
     chosen = parser.parse_args(arguments)
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        parser.error("set OPENBLAS_NUM_THREADS=1: numpy, which peers multiply with, reads it as it starts")
-    torch.set_num_threads(1)
+    on_one_thread(parser)
     found, missing = contenders(recommender(ITEMS))
     us = measure(found, chosen.rounds)
     for name, one in us.items():
