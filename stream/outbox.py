@@ -143,10 +143,10 @@ async def _settled(deliveries: Iterable[Delivery]) -> None:
     futures = [future for future, _ in deliveries]
     if futures:
         await asyncio.wait(futures)
-    overlook(futures)
+    look_at_failures(futures)
 
 
-def overlook(futures: Iterable[asyncio.Future[Any]]) -> None:
+def look_at_failures(futures: Iterable[asyncio.Future[Any]]) -> None:
     """Look at what these failed with, which is known: asyncio reports a failure that nobody looks at."""
     for future in futures:
         if future.done() and not future.cancelled():

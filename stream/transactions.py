@@ -18,7 +18,7 @@ from faust.types import TP
 
 from stream.errors import FreshetError
 from stream.fence import claims_open, lost, mark
-from stream.outbox import Outbox, overlook
+from stream.outbox import Outbox, look_at_failures
 from stream.rights import refusal
 from stream.settings import Settings
 
@@ -70,7 +70,7 @@ class Transactions:
                     await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
                 await producer.commit_transaction()
             except (KafkaError, FreshetError):
-                overlook(_told(producer))
+                look_at_failures(_told(producer))
                 raise
 
 

@@ -1,9 +1,9 @@
 """Lists of large catalogues through the index, beside exact ones: speed, recall, building, memory.
 
-Run it as ``make bench-large``; it needs the extra ``large``. Both
-make lists of 20 with ``Recommender.best``, as serving does: exactly, which is the product with every item
-and the ranking of all scores, and through the index with candidates scored exactly. They take turns,
-round after round, on one thread, on the same batches; ratios are those of the medians of processor time.
+Run it as ``make bench-large``; it needs the extra ``large``. Both make lists of 20 with
+``Recommender.best``, as serving does: exactly, which is the product with every item and the ranking of all
+scores, and through the index with candidates scored exactly. They take turns, round after round, on one
+thread, on the same batches; ratios are those of the medians of processor time.
 Recall is the share of the exact list that stands in the other.
 
 The catalogue is one of clusters, as hard for the index as a trained one: item vectors are those of a category
@@ -44,7 +44,8 @@ from models.segment import SegmentRule
 from models.vocabulary import Vocabulary
 from models.walk import Walk
 from stream.datasets import load_events
-from tests.bench.environment import environment, on_one_thread
+from tests.bench.environment import environment
+from tests.bench.threads import on_one_thread
 from tests.bench.workload import FIRST_MS
 from tests.support.memory import peak_resident_bytes, resident_bytes
 

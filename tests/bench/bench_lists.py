@@ -35,7 +35,8 @@ from stream.serving import Serving
 from stream.state import decode_state
 from stream.step import Batch, process
 from stream.worker import spare_collections
-from tests.bench.environment import environment, on_one_thread
+from tests.bench.environment import environment
+from tests.bench.threads import on_one_thread
 from tests.bench.workload import FIRST_MS, SPAN_MS, Workload, WrongAnswer
 
 UNITS = 100

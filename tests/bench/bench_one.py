@@ -36,7 +36,8 @@ from models.ranking import top_n_plain
 from models.recommender import Recommender
 from tests.bench.bench_large import Catalogue
 from tests.bench.bench_lists import Product, events_of, recommender
-from tests.bench.environment import environment, on_one_thread
+from tests.bench.environment import environment
+from tests.bench.threads import on_one_thread
 from tests.bench.workload import FIRST_MS, Workload, WrongAnswer
 
 ITEMS, UNITS, LISTED = 10_000, 100, 20

@@ -1,6 +1,6 @@
 """What scales with what: workers and partitions, users, items; measured, and held against the sizing model.
 
-Run it as ``python -m tests.bench.bench_scale`` (``make bench-scale``), or with the names of parts:
+Run it as ``make bench-scale``, or with the names of parts (``BENCH=users``):
 ``workers`` (needs a real broker), ``users`` and ``items`` (do not). Every answer is checked. Each figure
 stands beside what ``docs.capacity`` says of it, its times carried to this machine by the calibration taken in
 turns with it; one that is more than 25 % off is an error. ``tests.bench.scale_chart`` draws a report.
@@ -21,6 +21,7 @@ from docs.capacity import Figures
 from docs.scale import checks
 from tests.bench import scale_items, scale_users, scale_workers
 from tests.bench.environment import environment
+from tests.bench.threads import on_one_thread
 from tests.bench.workload import WrongAnswer
 from tests.support.kafka_broker import BrokerError, KafkaBroker, kafka_home, why_absent
 
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
     chosen = parser.parse_args(arguments)
+    on_one_thread(parser)
     if unknown := set(chosen.parts) - PARTS.keys():
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     parts = [name for name in PARTS if name in chosen.parts or not chosen.parts]

@@ -1,6 +1,5 @@
 """Where a benchmark ran: what has to stand beside a figure for it to be compared later."""
 
-import argparse
 import importlib.metadata
 import os
 import platform
@@ -8,8 +7,6 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tests.support.kafka_broker import PROJECT
 
@@ -38,13 +35,6 @@ def environment() -> dict[str, Any]:
         "machine": _machine(),
         "versions": _versions(),
     }
-
-
-def on_one_thread(parser: argparse.ArgumentParser) -> None:
-    """Let torch work on one thread; the parser ends with an error where numpy would work on more."""
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        parser.error("set OPENBLAS_NUM_THREADS=1: numpy's products read it as it starts")
-    torch.set_num_threads(1)
 
 
 def _machine() -> dict[str, Any]:
