@@ -1,9 +1,10 @@
-"""Kafka clients of the commands and helpers: the one place that makes them from the settings.
+"""Kafka clients of the commands and helpers: the one place that makes and starts them.
 
 A client is used as ``async with running(producer(settings), settings) as client``, which starts
 and stops it and turns "the broker is not there" into one line that names the address.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -29,6 +30,9 @@ REQUEST_LIMIT_MS: Final = 15_000
 FETCH_LIMIT_MS: Final = 1_000
 """How long one look at a partition waits for records."""
 
+START_LEFT_S: Final = 1.0
+"""How long a start that is cancelled may go on: a stop should not wait for a broker that is silent."""
+
 _UNREACHABLE = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
 
 _OPERATIONS: Final[dict[type, str]] = {AIOKafkaConsumer: "Read", AIOKafkaProducer: "Write"}
@@ -53,6 +57,24 @@ def admin(settings: Settings) -> AIOKafkaAdminClient:
     return AIOKafkaAdminClient(**_common(settings))
 
 
+async def start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
+    """Start a client, which must be stopped however this ends.
+
+    Where this is cancelled the start goes on for up to ``START_LEFT_S``: aiokafka lets go of its first
+    connection without closing it when it is cancelled while it waits for an answer there.
+    """
+    starting = asyncio.create_task(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({starting}, timeout=START_LEFT_S)
+        finally:
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
+
+
 @asynccontextmanager
 async def running(client: Client, settings: Settings) -> AsyncIterator[Client]:
     """Start the client, give it, and stop it.
@@ -61,7 +83,7 @@ async def running(client: Client, settings: Settings) -> AsyncIterator[Client]:
     of a right, and ``FreshetError`` for what else the broker refuses.
     """
     try:
-        await client.start()
+        await start(client)
         yield client
     except _UNREACHABLE as error:
         raise BrokerUnavailable(_unreachable(settings)) from error

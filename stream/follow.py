@@ -67,7 +67,7 @@ class Follower:
         partitions = await clients.topic_partitions(self._settings, self._topic)
         consumer = clients.consumer(self._settings, auto_offset_reset="earliest")
         try:
-            await consumer.start()
+            await clients.start(consumer)
             # Asked before anything is fetched: a broker answers a connection's requests one by one, and lets
             # a fetch of what is not there wait.
             first = await consumer.beginning_offsets(partitions)
