@@ -113,15 +113,21 @@ async def claims_open(
         async with slots:
             return number, await _claimed(settings, number, stack, options)
 
+    tasks = [asyncio.create_task(one(number)) for number in numbers]
     try:
         async with asyncio.timeout(CLAIM_LIMIT_S):
-            return dict(await asyncio.gather(*map(one, numbers)))
+            return dict(await asyncio.gather(*tasks))
     except TimeoutError:
         raise BrokerUnavailable(
             f"no partition could be claimed within {CLAIM_LIMIT_S:.0f} s at {settings.brokers}; "
             "look at the brokers' log, and whether __transaction_state has its replicas "
             "(transaction.state.log.replication.factor)"
         ) from None
+    finally:
+        # A claim made after another was refused would come too late for the stack to stop it.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def renew(settings: Settings, claims: dict[int, PidAndEpoch]) -> None:

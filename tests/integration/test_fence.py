@@ -1,5 +1,6 @@
 """Of two claims on a partition number only the newer one can write its changelog and its lists."""
 
+import asyncio
 import gc
 import logging
 import uuid
@@ -12,7 +13,7 @@ from faust.types import TP
 
 from stream import clients
 from stream.errors import BrokerUnavailable, PartitionLost
-from stream.fence import Claims, claim, fenced_topics, renew
+from stream.fence import Claims, claim, fenced_topics, mark, renew
 from stream.outbox import Outbox, record
 from stream.settings import Settings
 from stream.transactions import Transactions
@@ -122,6 +123,23 @@ async def test_a_transaction_of_the_past_is_refused_in_one_line(
     gc.collect()
     assert [found.getMessage() for found in caplog.records if found.levelno >= logging.WARNING] == []
     assert await _values(settings, settings.topics.changelog) == []
+
+
+async def test_where_one_claim_is_refused_no_other_goes_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would stop its producer any more."""
+
+    async def refused(producer: AIOKafkaProducer, settings: Settings, number: int) -> None:
+        if number == 1:
+            raise PartitionLost("partition 1")
+        await mark(producer, settings, number)
+
+    monkeypatch.setattr("stream.fence.mark", refused)
+    before = asyncio.all_tasks()
+    with pytest.raises(PartitionLost, match="partition 1"):
+        await claim(settings, [0, 1])
+    assert asyncio.all_tasks() == before
 
 
 async def test_an_absent_broker_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
