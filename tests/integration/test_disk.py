@@ -137,17 +137,16 @@ def test_a_changelog_that_was_made_anew_is_told_from_the_one_before(shop: Shop):
     admin.delete_topics([changelog])[changelog].result()
     eventually(lambda: changelog not in admin.list_topics(timeout=5).topics, "the topic is gone")
     shop.deployment.make_topics()
+    others = {b"other-%d" % number: b"?" for number in range(PARTITIONS)}
     shop.deployment.send(
-        Sent(changelog, b"other", b"?", partition=number)
-        for number in range(PARTITIONS)
+        Sent(changelog, key, value, partition=number)
+        for number, (key, value) in enumerate(others.items())
         for _ in range(2 * USERS)
     )
-    again = shop.start()
-    eventually(
-        lambda: again.errors().count("they are a copy of another changelog") == PARTITIONS, "a line for each"
-    )
-    again.kill()
-    assert not users_on_disk(shop.data_dir).keys() - {b"other"}
+    again = shop.start().wait_ready()
+    assert again.errors().count("they are a copy of another changelog") == PARTITIONS
+    assert again.terminate() == 0
+    assert users_on_disk(shop.data_dir) == others
 
 
 def test_a_partition_that_comes_back_is_caught_up_from_its_own_offset(shop: Shop):
