@@ -87,6 +87,7 @@ async def test_a_topic_that_is_not_fenced_needs_no_claim(settings: Settings, sta
     """Dead letters are written by whoever has one."""
     outbox, _ = await started(settings)
     await outbox.send(settings.topics.dead_letter, 0, [record(b"u", b"letter")])
+    assert [value for _, value in await _values(settings, settings.topics.dead_letter)] == [b"letter"]
 
 
 async def test_a_renewed_claim_goes_on(settings: Settings, started) -> None:
