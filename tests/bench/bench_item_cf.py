@@ -34,6 +34,7 @@ from stream.datasets import load_events
 from stream.simulation import SimulationConfig, simulate
 from tests.bench.bench_lists import processor_s
 from tests.bench.environment import environment
+from tests.bench.threads import on_one_thread
 from tests.bench.workload import WrongAnswer
 
 LEAST_RATIO = 1.0
@@ -122,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
     chosen = parser.parse_args(arguments)
+    on_one_thread(parser)
     try:
         import implicit
     except ImportError as error:

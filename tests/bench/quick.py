@@ -1,6 +1,6 @@
 """A guard on speed: ratios of our processor time to a plain loop's, beside the last accepted ones.
 
-python -m tests.bench.quick [--accept] [--report FILE]     (`make bench-quick`)
+OPENBLAS_NUM_THREADS=1 python -m tests.bench.quick [--accept] [--report FILE]     (`make bench-quick`)
 
 Each ratio is that of something we do to the plain form of the same work, in one process, in turns, on one
 thread: so it hardly depends on how fast the machine is or what else runs there. It is the median over
@@ -40,6 +40,7 @@ from stream.rules import Rules
 from stream.simulation import SimulationConfig, simulate
 from tests.bench import bench_item_cf, bench_large, bench_lists, bench_one, bench_training
 from tests.bench.environment import environment
+from tests.bench.threads import on_one_thread
 from tests.bench.workload import LIST_ITEMS, Workload
 
 ACCEPTED = Path(__file__).with_name("accepted.json")
@@ -238,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--accept", action="store_true", help=f"write what is found to {ACCEPTED.name}")
     parser.add_argument("--report", type=Path, help="write the figures to this file as JSON")
     chosen = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    on_one_thread(parser)
     if chosen.accept:
         ratios = {name: round(median(measured(name) for _ in range(3)), 3) for name in PAIRS}
         ACCEPTED.write_text(json.dumps({**environment(), "ratios": ratios}, indent=2) + "\n")
