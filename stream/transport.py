@@ -77,6 +77,10 @@ class BatchConsumer(driver.Consumer):
         self._delivered: dict[TP, int] = {}
         self._in_place = False
         self._fetch: Fetch | None = None
+        #: Source partitions of which the broker had nothing more when the last fetch was taken in, among
+        #: those of the numbers of which something waits. The client itself may be further by now: what it
+        #: has read belongs to the fetch that is under way.
+        self._read_to_end: set[TP] = set()
         #: Changelog records read since partitions were last assigned.
         self.restored = 0
         super().__init__(*args, **kwargs)
@@ -148,6 +152,10 @@ class BatchConsumer(driver.Consumer):
                 self._restore(tp.partition, fetched)
             elif self._in_place:
                 self._merger(tp.partition).add(source, fetched)
+        read_to_end = cast(BatchConsumerThread, self._thread).read_to_end
+        waiting = filter(self._waits, self._mergers)
+        places = (TP(topic, number) for number in waiting for topic in self._sources)
+        self._read_to_end = set(filter(read_to_end, places))
 
     async def _allowed(self, wanted: set[TP], wait_s: float) -> Mapping[TP, Sequence[Any]]:
         """Fetch; what the broker refuses, or holds in a way nobody can read, ends the app; nothing comes."""
@@ -239,7 +247,7 @@ class BatchConsumer(driver.Consumer):
         """Take the next batch of a partition number; None where none can be handed on now."""
 
         def read_to_end(source: int) -> bool:
-            return cast(BatchConsumerThread, self._thread).read_to_end(TP(self._sources[source], number))
+            return TP(self._sources[source], number) in self._read_to_end
 
         records = self._mergers[number].take(read_to_end, limit=self.batch_limit)
         if not records:

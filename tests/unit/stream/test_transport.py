@@ -21,6 +21,7 @@ class Rebalanced(BatchConsumer):
         self._mergers: dict[int, Merger] = {}
         self._in_place = True
         self._fetch = None
+        self._read_to_end = set()
         self.batch_limit = 1
         self.fetches: asyncio.Queue[dict[TP, list[SimpleNamespace]]] = asyncio.Queue()
         self.fetches.put_nowait(fetched)
@@ -112,6 +113,36 @@ async def test_the_next_fetch_is_under_way_while_the_agent_works():
     consumer.next_turn()
     _, message = await anext(batches)
     assert [record.offset for _, record in message.value.records] == [5, 6]
+
+
+async def test_what_is_fetched_and_not_taken_in_keeps_later_events_of_other_topics_waiting():
+    """The client has gone on to a topic's end, and what it read there is still on its way here."""
+    purchases = TP("events.purchase", PLACE.partition)
+    consumer = Rebalanced({PLACE: parsed(1, 9), purchases: parsed(2)})
+    consumer._sources = (PLACE.topic, purchases.topic)
+    consumer._source_of = {topic: source for source, topic in enumerate(consumer._sources)}
+    consumer._get_active_partitions = lambda: {PLACE, purchases}
+    read_to_end = {PLACE}
+    consumer._thread.read_to_end = read_to_end.__contains__
+    went_on, arrives = asyncio.Event(), asyncio.Event()
+
+    async def fetch(*_: object) -> dict[TP, list[SimpleNamespace]]:
+        if consumer.fetches.qsize():
+            return consumer.fetches.get_nowait()
+        read_to_end.add(purchases)
+        went_on.set()
+        await arrives.wait()
+        return {purchases: parsed(3)}
+
+    consumer._getmany = fetch
+    offsets = []
+    async for _, message in consumer.getmany(1.0):
+        offsets.append(message.offset)
+        await went_on.wait()
+        consumer.next_turn()
+    assert offsets == [1, 2]
+    arrives.set()
+    assert await taken(consumer) == [3, 9]
 
 
 async def test_a_fetch_outlives_who_waited_for_it():
