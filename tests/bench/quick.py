@@ -4,8 +4,9 @@ OPENBLAS_NUM_THREADS=1 python -m tests.bench.quick [--accept] [--report FILE]   
 
 Each ratio is that of something we do to the plain form of the same work, in one process, in turns, on one
 thread: so it hardly depends on how fast the machine is or what else runs there. It is the median over
-rounds. One that is more than ``MOST_WORSE`` times the accepted one is measured once more, and the lower one
-counts; then the command fails and names it. No broker is needed.
+rounds. One that is more than ``MOST_WORSE`` times the accepted one is measured up to ``MOST_AGAIN`` times
+more, and the lowest counts: who shares the caches can hold up one side of a pair for minutes. Then the
+command fails and names it. No broker is needed.
 
 ``--accept`` measures each three times and writes the medians to ``accepted.json``, which is what a change
 that is meant to cost more, or has made something faster, commits. Ratios of another kind of processor can
@@ -45,6 +46,7 @@ from tests.bench.workload import LIST_ITEMS, Workload
 
 ACCEPTED = Path(__file__).with_name("accepted.json")
 MOST_WORSE = 1.3
+MOST_AGAIN = 4
 ITEMS = 10_000
 
 
@@ -86,6 +88,20 @@ def over(found: Mapping[str, float], accepted: Mapping[str, float]) -> list[Over
         for name, ratio in found.items()
         if ratio > MOST_WORSE * accepted[name]
     ]
+
+
+def lowest(
+    found: Mapping[str, float], accepted: Mapping[str, float], measure: Callable[[str], float]
+) -> dict[str, float]:
+    """Return the ratios, those that are too far above the accepted ones measured again, lowest kept.
+
+    Each is measured no more once it is near enough, and ``MOST_AGAIN`` times at most.
+    """
+    kept = dict(found)
+    for _ in range(MOST_AGAIN):
+        for one in over(kept, accepted):
+            kept[one.name] = min(one.found, measure(one.name))
+    return kept
 
 
 def seconds(work: Callable[[], Any]) -> Callable[[], float]:
@@ -250,9 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotAccepted as error:
         print(f"quick: {error}", file=sys.stderr)
         return 1
-    found = {name: measured(name) for name in PAIRS}
-    again = {one.name: min(one.found, measured(one.name)) for one in over(found, accepted)}
-    found |= again
+    found = lowest({name: measured(name) for name in PAIRS}, accepted, measured)
     for name, ratio in found.items():
         print(f"{name:44} {ratio:7.3f} of the plain form's time (accepted {accepted[name]:.3f})")
     if chosen.report is not None:

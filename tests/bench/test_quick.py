@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.bench.quick import ACCEPTED, MOST_WORSE, PAIRS, NotAccepted, over
+from tests.bench.quick import ACCEPTED, MOST_AGAIN, MOST_WORSE, PAIRS, NotAccepted, lowest, over
 
 
 def test_ratio_of_exactly_the_most_passes() -> None:
@@ -23,6 +23,25 @@ def test_ratio_without_its_counterpart_is_refused(found: dict, accepted: dict) -
     """Neither a new measurement nor a dropped one passes unseen."""
     with pytest.raises(NotAccepted, match="fit"):
         over(found, accepted)
+
+
+def test_ratio_past_the_most_is_measured_until_it_is_near_enough() -> None:
+    """A busy minute is not taken for slow code, and what is near enough is not measured again."""
+    further = {"fit": iter([1.4, 1.2])}
+    found = lowest({"fit": 1.5, "start": 1.0}, {"fit": 1.0, "start": 1.0}, lambda name: next(further[name]))
+    assert found == {"fit": 1.2, "start": 1.0}
+
+
+def test_ratio_that_stays_past_the_most_is_told_by_its_lowest() -> None:
+    """After so many measurements it is the code."""
+    asked = []
+
+    def measure(name: str) -> float:
+        asked.append(name)
+        return 1.4 + len(asked)
+
+    assert lowest({"fit": 1.5}, {"fit": 1.0}, measure) == {"fit": 1.5}
+    assert asked == ["fit"] * MOST_AGAIN
 
 
 def test_every_measurement_has_an_accepted_ratio() -> None:
